@@ -1,0 +1,215 @@
+#include "engine/snapshot_format.h"
+
+#include <zstd.h>
+
+#include <utility>
+
+#include "io/base/check.h"
+#include "io/base/hash.h"
+
+namespace metastore::engine {
+namespace {
+
+// Contents of the sections, version 1 (signed: zigzag varint):
+//   header  varint applied index | varint term | signed revision | signed compacted |
+//           varint entry_keys_max
+//   leases  each: signed id | signed ttl | signed remaining
+//   keys    items: u8 1 | bytes key
+//                  u8 2 | varint main | varint sub | varint main - create | varint version |
+//                  signed lease | bytes value
+//                  u8 3 | varint main | varint sub            (a delete)
+//   end     varint leases | varint keys | varint versions
+constexpr uint32_t kMagic = 0x50534d43;  // "CMSP"
+constexpr uint16_t kSectionVersion = 1;
+constexpr uint16_t kPlain = 0;
+constexpr uint16_t kZstd = 1;
+constexpr uint64_t kChecksumSeed = 0x736e617073686f74;
+constexpr size_t kChecksumAt = 24;
+constexpr int kZstdLevel = 1;  // 256 KiB in well below 2 ms
+constexpr uint8_t kItemKey = 1;
+constexpr uint8_t kItemPut = 2;
+constexpr uint8_t kItemDelete = 3;
+
+void PutSigned(std::string& to, int64_t value) { PutVarint(to, ZigZag(value)); }
+int64_t ReadSigned(Reader& in) { return UnZigZag(in.Varint()); }
+uint64_t Unsigned(int64_t value) { return static_cast<uint64_t>(value); }
+
+uint64_t ChecksumOf(std::string_view header, std::string_view stored) {
+  return Hash64(stored, Hash64(header.substr(0, kChecksumAt), kChecksumSeed));
+}
+
+}  // namespace
+
+std::string EncodeSnapshotHeader(const SnapshotHeader& header) {
+  std::string raw;
+  PutVarint(raw, header.applied_index.value());
+  PutVarint(raw, header.term.value());
+  PutSigned(raw, header.revision.value());
+  PutSigned(raw, header.compacted.value());
+  PutVarint(raw, header.entry_keys_max);
+  return raw;
+}
+
+StatusOr<SnapshotHeader> DecodeSnapshotHeader(std::string_view raw) {
+  Reader in(raw);
+  SnapshotHeader header;
+  header.applied_index = LogIndex(in.Varint());
+  header.term = Term(in.Varint());
+  header.revision = Revision(ReadSigned(in));
+  header.compacted = Revision(ReadSigned(in));
+  header.entry_keys_max = in.Varint();
+  if (!in.done() || header.entry_keys_max == 0)
+    return DataLossError("snapshot: malformed header section");
+  return header;
+}
+
+std::string EncodeSnapshotTotals(const SnapshotTotals& totals) {
+  std::string raw;
+  PutVarint(raw, totals.leases);
+  PutVarint(raw, totals.keys);
+  PutVarint(raw, totals.versions);
+  return raw;
+}
+
+StatusOr<SnapshotTotals> DecodeSnapshotTotals(std::string_view raw) {
+  Reader in(raw);
+  SnapshotTotals totals;
+  totals.leases = in.Varint();
+  totals.keys = in.Varint();
+  totals.versions = in.Varint();
+  if (!in.done()) return DataLossError("snapshot: malformed end section");
+  return totals;
+}
+
+void AppendLease(const LeaseInfo& lease, std::string& raw) {
+  PutSigned(raw, lease.id.value());
+  PutSigned(raw, lease.ttl_seconds);
+  PutSigned(raw, lease.remaining_seconds);
+}
+
+LeaseInfo ReadLease(Reader& in) {
+  LeaseInfo lease;
+  lease.id = LeaseId(ReadSigned(in));
+  lease.ttl_seconds = ReadSigned(in);
+  lease.remaining_seconds = ReadSigned(in);
+  return lease;
+}
+
+void AppendKey(std::string_view key, std::string& raw) {
+  PutU8(raw, kItemKey);
+  PutBytes(raw, key);
+}
+
+void AppendVersion(const Version& version, std::string& raw) {
+  PutU8(raw, version.tombstone ? kItemDelete : kItemPut);
+  PutVarint(raw, Unsigned(version.main.value()));
+  PutVarint(raw, Unsigned(version.sub));
+  if (version.tombstone) return;
+  PutVarint(raw, Unsigned(version.main - version.create));
+  PutVarint(raw, Unsigned(version.version));
+  PutSigned(raw, version.lease.value());
+  PutBytes(raw, version.value.view());
+}
+
+bool ReadKeyItem(Reader& in, KeyItem& item) {
+  const uint8_t kind = in.U8();
+  item.is_key = kind == kItemKey;
+  if (item.is_key) {
+    item.key = in.LengthPrefixed();
+    return in.ok() && !item.key.empty() && item.key.size() <= limits::kEntryBytesMax;
+  }
+  if (kind != kItemPut && kind != kItemDelete) return false;
+  item.version = Version();
+  const uint64_t main = in.Varint();
+  const uint64_t sub = in.Varint();
+  if (!in.ok() || main < 2 || main > INT64_MAX - 1 || sub > INT32_MAX - 1) return false;
+  item.version.main = Revision(static_cast<int64_t>(main));
+  item.version.sub = static_cast<int32_t>(sub);
+  item.version.tombstone = kind == kItemDelete;
+  if (item.version.tombstone) return true;
+  const uint64_t age = in.Varint();
+  const uint64_t version = in.Varint();
+  item.version.lease = LeaseId(ReadSigned(in));
+  const std::string_view value = in.LengthPrefixed();
+  if (!in.ok() || age > main - 2 || version < 1 || version > INT64_MAX) return false;
+  item.version.create = item.version.main - static_cast<int64_t>(age);
+  item.version.version = static_cast<int64_t>(version);
+  item.version.value = io::SharedBytes::Copy(value);
+  return true;
+}
+
+ChunkEncoder::ChunkEncoder() : context_(ZSTD_createCCtx()) { CHECK(context_ != nullptr); }
+ChunkEncoder::~ChunkEncoder() { ZSTD_freeCCtx(context_); }
+
+std::string ChunkEncoder::Encode(SnapshotSection section, std::string_view raw) {
+  CHECK_LE(raw.size(), kChunkRawBytesMax);
+  std::string chunk(kChunkHeaderBytes + ZSTD_compressBound(raw.size()), '\0');
+  char* const stored = chunk.data() + kChunkHeaderBytes;
+  const size_t packed = ZSTD_compressCCtx(context_, stored, chunk.size() - kChunkHeaderBytes,
+                                          raw.data(), raw.size(), kZstdLevel);
+  CHECK(!ZSTD_isError(packed));
+  const bool shorter = packed < raw.size();
+  if (!shorter) std::char_traits<char>::copy(stored, raw.data(), raw.size());
+  const size_t stored_bytes = shorter ? packed : raw.size();
+  chunk.resize(kChunkHeaderBytes + stored_bytes);
+  char* const header = chunk.data();
+  StoreU32(header, kMagic);
+  StoreU16(header + 4, static_cast<uint16_t>(section));
+  StoreU16(header + 6, kSectionVersion);
+  StoreU16(header + 8, shorter ? kZstd : kPlain);
+  StoreU16(header + 10, 0);
+  StoreU32(header + 12, sequence_++);
+  StoreU32(header + 16, static_cast<uint32_t>(stored_bytes));
+  StoreU32(header + 20, static_cast<uint32_t>(raw.size()));
+  StoreU64(header + kChecksumAt,
+           ChecksumOf(chunk, std::string_view(chunk).substr(kChunkHeaderBytes)));
+  return chunk;
+}
+
+ChunkDecoder::ChunkDecoder() : context_(ZSTD_createDCtx()) { CHECK(context_ != nullptr); }
+ChunkDecoder::~ChunkDecoder() { ZSTD_freeDCtx(context_); }
+
+Status ChunkDecoder::Damaged(std::string_view what) const {
+  return DataLossError("snapshot: ", what, " at offset ", offset_);
+}
+
+StatusOr<bool> ChunkDecoder::Next(Chunk& chunk) {
+  if (taken_ > 0) pending_.erase(0, std::exchange(taken_, 0));
+  if (pending_.size() < kChunkHeaderBytes) return false;
+  const char* const header = pending_.data();
+  if (LoadU32(header) != kMagic) return Damaged("no chunk begins");
+  const size_t stored_bytes = LoadU32(header + 16);
+  const size_t raw_bytes = LoadU32(header + 20);
+  if (stored_bytes > kChunkRawBytesMax || raw_bytes > kChunkRawBytesMax)
+    return Damaged("a chunk of impossible length");
+  if (pending_.size() - kChunkHeaderBytes < stored_bytes) return false;
+  const std::string_view stored =
+      std::string_view(pending_).substr(kChunkHeaderBytes, stored_bytes);
+  if (LoadU64(header + kChecksumAt) != ChecksumOf(pending_, stored))
+    return Damaged("a wrong checksum");
+  const uint16_t section = LoadU16(header + 4);
+  const uint16_t codec = LoadU16(header + 8);
+  if (LoadU32(header + 12) != sequence_) return Damaged("a chunk out of sequence");
+  const bool known = section >= static_cast<uint16_t>(SnapshotSection::kHeader) &&
+                     section <= static_cast<uint16_t>(SnapshotSection::kEnd);
+  if (!known || LoadU16(header + 6) != kSectionVersion || codec > kZstd) {
+    return UnimplementedError("snapshot: section ", section, " version ", LoadU16(header + 6),
+                              " codec ", codec, " at offset ", offset_, " is of a newer format");
+  }
+  chunk.section = static_cast<SnapshotSection>(section);
+  chunk.raw.resize(raw_bytes);
+  if (codec == kPlain) {
+    if (raw_bytes != stored_bytes) return Damaged("a chunk of contradictory length");
+    chunk.raw = stored;
+  } else {
+    const size_t got =
+        ZSTD_decompressDCtx(context_, chunk.raw.data(), raw_bytes, stored.data(), stored.size());
+    if (ZSTD_isError(got) || got != raw_bytes) return Damaged("a chunk that does not decompress");
+  }
+  ++sequence_;
+  taken_ = kChunkHeaderBytes + stored_bytes;
+  offset_ += taken_;
+  return true;
+}
+
+}  // namespace metastore::engine

@@ -1,0 +1,21 @@
+// The one checksum of every format: xxh3, 64 bits, always with a seed that names where the bytes belong, so that bytes
+// found in another place fail.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace metastore {
+
+uint64_t Hash64(std::string_view bytes, uint64_t seed);
+
+// Mixes two words into a seed (not a checksum of bytes).
+constexpr uint64_t MixSeed(uint64_t a, uint64_t b) {
+  uint64_t x = a * 0x9e3779b97f4a7c15ULL ^ (b + 0xbf58476d1ce4e5b9ULL + (a << 6) + (a >> 2));
+  x ^= x >> 31;
+  x *= 0x94d049bb133111ebULL;
+  x ^= x >> 29;
+  return x;
+}
+
+}  // namespace metastore

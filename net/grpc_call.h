@@ -1,0 +1,93 @@
+// GrpcCall: one gRPC call, unary or streaming, from its request headers to its trailers.
+//
+// Made by GrpcCallPool and used by one GrpcSession at a time, on one core; reused, so that a unary call allocates almost
+// nothing. It is alive while its stream is open or its handler runs.
+//
+// Reading (streams): whole messages wait unread within the stream's window, which opens as they are read; the message
+// under way opens it by itself once nothing waits before it, since it may be larger than the window.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/signal.h"
+#include "net/fifo.h"
+#include "net/grpc.h"
+#include "net/grpc_codec.h"
+#include "net/http2_session.h"
+
+namespace metastore::net {
+
+class GrpcSession;
+
+class GrpcCall final : public GrpcStream, public io::ListLink {
+ public:
+  GrpcCall() { deadline_.call = this; }
+  GrpcCall(const GrpcCall&) = delete;
+  GrpcCall& operator=(const GrpcCall&) = delete;
+
+  // GrpcStream, for the handler.
+  const GrpcRequest& request() const override { return *request_; }
+  io::Task<StatusOr<std::optional<std::string>>> Read() override;
+  io::Task<Status> Write(std::string message) override;
+  size_t unsent_bytes() const override { return outbound_.unsent; }
+
+ private:
+  friend class GrpcSession;
+  friend class GrpcCallPool;
+
+  struct Deadline : io::Timer {
+    GrpcCall* call = nullptr;
+  };
+  struct Inbound {
+    MessageAssembler assembler;
+    Fifo<std::string> unread;       // streams: whole messages
+    size_t messages = 0;             // that were completed
+    size_t unconsumed = 0;           // bytes the stream's window is still closed for
+    size_t held = 0;                 // bytes taken from the held_requests budget
+    bool ended = false;              // the client has half-closed
+    Status broken;                   // the client broke a rule of framing or size
+    bool reading = false;
+    io::Signal readable;
+  };
+  struct Outbound {
+    size_t unsent = 0;
+    bool headers_sent = false;
+    bool answered = false;  // the status has been given to the session
+    bool writing = false;
+    io::Signal writable;
+  };
+
+  // Can still be answered.
+  bool open() const { return stream_ != nullptr && !outbound_.answered; }
+  void Clear();
+  io::Task<io::WaitResult> WaitFor(io::Signal& signal);
+  Status ClosedStatus() const;
+
+  GrpcSession* session_ = nullptr;
+  Http2Stream* stream_ = nullptr;  // null once closed
+  MethodMatch match_;
+  bool running_ = false;           // its handler's task is alive
+  size_t place_ = 0;               // in the session's list
+  std::string path_;
+  Metadata metadata_;
+  std::optional<io::StopSource> stop_;
+  std::optional<GrpcRequest> request_;
+  Deadline deadline_;
+  Inbound inbound_;
+  Outbound outbound_;
+};
+
+// Idle calls of one core, kept for reuse up to net_limits::kCallsPooledMax.
+class GrpcCallPool final {
+ public:
+  std::unique_ptr<GrpcCall> Take();
+  void Give(std::unique_ptr<GrpcCall> call);
+
+ private:
+  std::vector<std::unique_ptr<GrpcCall>> free_;
+};
+
+}  // namespace metastore::net

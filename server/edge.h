@@ -1,0 +1,66 @@
+// What the services of one edge core share: who this member is, and the way to the state core.
+//
+// One a core, owned by EdgeCore; used on that core only.
+#pragma once
+
+#include "io/runtime.h"
+#include "net/grpc.h"
+#include "server/config.h"
+#include "server/group.h"
+
+namespace etcdserverpb {
+class ResponseHeader;
+}
+
+namespace google::protobuf {
+class MessageLite;
+}
+
+namespace metastore::server {
+
+struct Identity {
+  ClusterId cluster;
+  NodeId member;
+  uint32_t boot = 0;  // of this member's data directory
+};
+
+class Edge final {
+ public:
+  Edge(io::Runtime& runtime, io::Runtime& state, Group& group, Identity identity,
+       const Config& config)
+      : runtime_(runtime), state_(state), group_(group), identity_(identity), config_(config) {}
+
+  io::Runtime& runtime() { return runtime_; }
+  // The runtime of the group's core: to be named in cross calls, not to be used here.
+  io::Runtime& state() { return state_; }
+  Group& group() { return group_; }
+  const Identity& identity() const { return identity_; }
+  const Config& config() const { return config_; }
+
+  // Unique for ever: the member, its boot, and a counter whose top byte is this core.
+  engine::RequestId NextRequestId() {
+    return {.node = identity_.member,
+            .boot = identity_.boot,
+            .counter = (static_cast<uint64_t>(runtime_.core()) << 56) + ++requests_};
+  }
+  // The request's own deadline or etcd's request timeout, whichever is earlier; hasleader.
+  CallTerms TermsOf(const net::GrpcRequest& request) const;
+  void FillHeader(Revision revision, Term term, etcdserverpb::ResponseHeader& header) const;
+
+ private:
+  io::Runtime& runtime_;
+  io::Runtime& state_;
+  Group& group_;
+  const Identity identity_;
+  const Config& config_;
+  uint64_t requests_ = 0;
+};
+
+// Parses `request`'s message into `message`.
+// Errors: kInternal   with grpc-go's text: not the wire form of that message
+Status ParseRequest(const net::GrpcRequest& request, google::protobuf::MessageLite& message);
+// An OK reply with `message` encoded.
+net::GrpcReply ReplyWith(const google::protobuf::MessageLite& message);
+inline net::GrpcReply ReplyError(const ClientError& error) { return {.status = ToStatus(error)}; }
+
+}  // namespace metastore::server

@@ -1,0 +1,46 @@
+#include "server/edge_core.h"
+
+#include <algorithm>
+
+namespace metastore::server {
+namespace {
+
+net::ServerOptions OptionsOf(const Config& config, int edges_count) {
+  net::ServerOptions options;
+  options.connections_max =
+      std::max<size_t>(1, config.net.connections_max / static_cast<size_t>(edges_count));
+  options.streams_max = std::min(options.streams_max, config.net.concurrent_streams_max);
+  options.message_bytes_max = config.request.request_bytes_max + 512 * limits::kKiB;
+  options.keepalive.min_time = config.net.keepalive_min_time;
+  options.keepalive.interval = config.net.keepalive_interval;
+  options.keepalive.timeout = config.net.keepalive_timeout;
+  return options;
+}
+
+}  // namespace
+
+EdgeCore::EdgeCore(const Parts& parts)
+    : config_(parts.config),
+      edge_(parts.runtime, parts.state_runtime, parts.state.group(), parts.state.identity(),
+            parts.config),
+      methods_(edge_),
+      http_(edge_, parts.node),
+      server_(parts.runtime, methods_, http_,
+              OptionsOf(parts.config, std::max(1, parts.runtime.cores_count() - 1))) {}
+
+io::Task<Status> EdgeCore::Start() {
+  for (const Url& url : config_.member.listen_client_urls) {
+    StatusOr<io::Address> address = BindAddress(url);
+    MS_CO_RETURN_IF_ERROR(address.status());
+    StatusOr<io::Address> bound = server_.Listen(*address, net::PortUse::kGrpcAndHttp);
+    if (!bound.ok()) {
+      co_return Annotate(bound.status(), Concat("--listen-client-urls: cannot listen on ", url.ToString()));
+    }
+    addresses_.push_back(*bound);
+  }
+  co_return OkStatus();
+}
+
+io::Task<void> EdgeCore::Stop(MonoTime deadline) { return server_.Shutdown(deadline); }
+
+}  // namespace metastore::server

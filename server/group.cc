@@ -1,0 +1,305 @@
+#include "server/group.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/flight.h"
+
+namespace metastore::server {
+
+Group::Group(io::Runtime& runtime, wal::Log& log, engine::Engine& engine,
+             engine::SnapshotStore& snapshots, GroupOptions options)
+    : runtime_(runtime),
+      log_(log),
+      engine_(engine),
+      snapshots_(snapshots),
+      options_(std::move(options)),
+      proposals_(runtime),
+      reads_(runtime),
+      gate_(runtime.scheduler()) {
+  pump_.group = this;
+  pump_.name = "group.pump";
+  pump_.ready_class = io::ReadyClass::kCritical;
+  pump_.run = [](io::ReadyNode& node) { static_cast<PumpNode&>(node).group->Pump(); };
+}
+
+Group::~Group() { CHECK(!pump_.queued); }
+
+io::Task<Status> Group::Start(const Bootstrap& bootstrap) {
+  Status recovered = co_await Recover();
+  MS_CO_RETURN_IF_ERROR(recovered);
+  if (log_.LastIndex(options_.id) == LogIndex(0)) {
+    Status begun = co_await BeginNew(bootstrap);
+    MS_CO_RETURN_IF_ERROR(begun);
+  }
+  StatusOr<raft::InitialState> initial = MakeInitialState();
+  MS_CO_RETURN_IF_ERROR(initial.status());
+  core_ = std::make_unique<raft::RaftCore>(options_.raft, *tail_, *initial);
+  gate_.Spawn("group.apply", io::ReadyClass::kCritical, ApplyLoop());
+  gate_.Spawn("group.snapshot", io::ReadyClass::kBackground, SnapshotLoop());
+  gate_.Spawn("group.publish", io::ReadyClass::kBackground, PublishLoop());
+  gate_.Spawn("engine.upkeep", io::ReadyClass::kBackground,
+              engine_.RunMaintenance(stop_.token()));
+  Schedule();
+  co_return OkStatus();
+}
+
+io::Task<void> Group::Stop() {
+  stopping_ = true;
+  proposals_.FailAll(errors::kStopped);
+  reads_.FailAll(errors::kStopped);
+  stop_.RequestStop();
+  co_await gate_.Close();
+}
+
+io::Task<void> Group::Drain() {
+  while (!flights_.empty() && flights_.front()->submitted) {
+    co_await flight_ended_.Wait();
+  }
+  flights_.clear();
+  while (pump_.queued) {
+    co_await io::Yield();
+  }
+}
+
+void Group::Propose(ProposeCall& call) {
+  const auto refuse = [&](const ClientError& error) {
+    call.Fail(error);
+    call.Return(runtime_);
+  };
+  if (stopping_ || !failure_.ok()) return refuse(errors::kStopped);
+  if (call.terms.require_leader && core_->leader() == raft::kNobody) {
+    return refuse(errors::kNoLeader);
+  }
+  if (!log_.accepting() && call.quota_cost_bytes > 0) return refuse(errors::kNoSpace);
+  if (OverQuota(call.quota_cost_bytes)) return refuse(errors::kNoSpace);
+  proposals_.Admit(call);
+  Schedule();
+}
+
+void Group::Read(ReadCall& call) {
+  const auto refuse = [&](const ClientError& error) {
+    call.Fail(error);
+    call.Return(runtime_);
+  };
+  if (stopping_ || !failure_.ok()) return refuse(errors::kStopped);
+  if (call.terms.require_leader && core_->leader() == raft::kNobody) {
+    return refuse(errors::kNoLeader);
+  }
+  if (call.serializable) {
+    gate_.Spawn("group.read", io::ReadyClass::kClient, ServeRead(call));
+    return;
+  }
+  reads_.Add(call);
+  Schedule();
+}
+
+bool Group::OverQuota(uint64_t cost_bytes) const {
+  return cost_bytes > 0 && options_.quota_bytes > 0 &&
+         engine_.stats().stored_bytes + cost_bytes > options_.quota_bytes;
+}
+
+void Group::Tick() {
+  if (stopping_ || !failure_.ok()) return;
+  core_->Tick();
+  SubmitFlights();
+  const MonoTime now = runtime_.Now();
+  proposals_.Expire(now);
+  reads_.Expire(now);
+  Schedule();
+}
+
+void Group::Schedule() {
+  if (!pump_.queued) runtime_.scheduler().Push(pump_);
+}
+
+void Group::Pump() {
+  if (stopping_ || !failure_.ok()) return;
+  if (CampaignsAlone()) core_->Campaign();
+  ProposeWaiting();
+  reads_.StartRound(*core_);
+  while (core_->HasReady()) HandleReady(core_->TakeReady());
+  if (std::optional<raft::TailLog::Wanted> wanted = tail_->TakeWanted()) {
+    gate_.Spawn("group.fetch", io::ReadyClass::kCritical, FetchEntries(*wanted));
+  }
+  ServeReads();
+}
+
+// The only voter need not wait for an election timeout: nobody else could win.
+bool Group::CampaignsAlone() const {
+  return core_->role() == raft::Role::kFollower && core_->leader() == raft::kNobody &&
+         conf_.voters.size() == 1 && conf_.voters.front() == options_.raft.id &&
+         conf_.voters_outgoing.empty() && core_->applied() == core_->commit();
+}
+
+void Group::ProposeWaiting() {
+  // Proposals that nobody leads wait here until somebody does, or until they expire.
+  while (proposals_.waiting() > 0 && core_->leader() != raft::kNobody) {
+    const BatchDecision decision = batch_policy_->Decide(proposals_.waiting(), runtime_.Now());
+    if (decision.take == 0) return;
+    payloads_.clear();
+    proposals_.Take(std::min(decision.take, kProposeBatchMax), payloads_);
+    const raft::ProposeResult result = core_->Propose(payloads_);
+    if (result.code == raft::ProposeCode::kAccepted) continue;
+    if (result.code == raft::ProposeCode::kForwarded) continue;
+    proposals_.PutBack(payloads_);  // a full quota, a transfer: again after the next apply or tick
+    return;
+  }
+}
+
+void Group::HandleReady(raft::Ready ready) {
+  if (ready.soft_state.has_value() && ready.soft_state->leader != last_leader_) {
+    last_leader_ = ready.soft_state->leader;
+    if (last_leader_ != raft::kNobody) ++leader_changes_total_;
+    serving_changed_.NotifyAll();
+    Schedule();  // proposals and reads that waited for a leader
+  }
+  // One voter has nobody to send to; the configuration refuses more until there are peer links.
+  CHECK(ready.send_now.empty());
+  if (ready.append.has_value()) SubmitAppend(*std::move(ready.append));
+  if (ready.apply.has_value()) {
+    apply_queue_.push_back(*std::move(ready.apply));
+    apply_arrived_.NotifyOne();
+  }
+  for (const raft::ReadState& state : ready.reads) reads_.Confirm(state);
+}
+
+void Group::SubmitAppend(raft::AppendTask task) {
+  std::unique_ptr<Flight> flight;
+  if (flight_pool_.empty()) {
+    flight = std::make_unique<Flight>();
+    flight->group = this;
+    flight->name = "group.durable";
+    flight->ready_class = io::ReadyClass::kCritical;
+    flight->run = [](io::ReadyNode& node) {
+      auto& self = static_cast<Flight&>(node);
+      self.group->OnDurable(self);
+    };
+  } else {
+    flight = std::move(flight_pool_.back());
+    flight_pool_.pop_back();
+  }
+  flight->must_sync = task.must_sync;
+  flight->requests = static_cast<uint32_t>(task.entries.size());
+  flight->task = std::move(task);
+  flights_.push_back(std::move(flight));
+  SubmitFlights();
+}
+
+void Group::SubmitFlights() {
+  for (std::unique_ptr<Flight>& flight : flights_) {
+    if (flight->submitted) continue;
+    if (!flight->HasRecords()) {
+      // Only messages to release, once everything before is durable: OnDurable of that takes it along.
+      if (flight != flights_.front()) continue;
+      flight->submitted = true;
+      flight->status = OkStatus();
+      runtime_.scheduler().Push(*flight);
+      continue;
+    }
+    RecordsOf(*flight, records_);
+    Status appended = log_.Append(options_.id, records_, *flight);
+    // The window is full or the disk is: again after the next completion, or at the next tick.
+    if (appended.code() == StatusCode::kResourceExhausted) return;
+    if (!appended.ok()) return Fail(std::move(appended));
+    flight->submitted = true;
+  }
+}
+
+void Group::OnDurable(Flight& flight) {
+  CHECK(!flights_.empty() && flights_.front().get() == &flight);
+  const Status status = flight.status;
+  do {
+    std::unique_ptr<Flight> done = std::move(flights_.front());
+    flights_.pop_front();
+    if (status.ok() && failure_.ok() && !stopping_) Release(done->task);
+    done->task = raft::AppendTask();
+    done->submitted = false;
+    if (flight_pool_.size() < kFlightPoolMax) flight_pool_.push_back(std::move(done));
+  } while (!flights_.empty() && !flights_.front()->submitted && !flights_.front()->HasRecords());
+  flight_ended_.NotifyAll();
+  if (!status.ok()) return Fail(status);
+  SubmitFlights();
+  Pump();
+}
+
+// Everything up to and including `task` is durable.
+void Group::Release(raft::AppendTask& task) {
+  for (const raft::Entry& entry : task.entries) {
+    snapshot_.log_bytes_since += raft::EntryBytes(entry);
+  }
+  tail_->Extend(task);
+  core_->AppendDone(task.seq);
+  for (raft::Message& message : task.after_durable) {
+    CHECK(message.to == options_.raft.id);  // no peers yet, as in HandleReady
+    Status stepped = core_->StepOwn(std::move(message));
+    if (!stepped.ok()) return Fail(std::move(stepped));
+  }
+}
+
+void Group::ServeReads() {
+  ready_reads_.clear();
+  reads_.Serve(engine_.stats().applied_index, ready_reads_);
+  for (ReadCall* call : ready_reads_) {
+    if (gate_.Spawn("group.read", io::ReadyClass::kClient, ServeRead(*call))) continue;
+    call->Fail(errors::kStopped);
+    call->Return(runtime_);
+  }
+}
+
+io::Task<void> Group::ServeRead(ReadCall& call) {
+  engine::RangeResult range = co_await engine_.Range(call.query);
+  call.result = ReadAnswer{.range = std::move(range), .term = core_->term()};
+  call.Return(runtime_);
+}
+
+io::Task<void> Group::FetchEntries(raft::TailLog::Wanted wanted) {
+  StatusOr<std::vector<wal::ReadRecord>> records =
+      co_await log_.ReadEntries(options_.id, wanted.begin, wanted.end, wanted.bytes_max);
+  if (!records.ok()) {
+    Fail(records.status());
+    co_return;
+  }
+  std::vector<raft::Entry> entries;
+  entries.reserve(records->size());
+  for (const wal::ReadRecord& record : *records) {
+    entries.push_back(raft::Entry{.term = record.term,
+                                  .index = record.index,
+                                  .type = static_cast<raft::EntryType>(record.tag),
+                                  .payload = raft::Payload(record.bytes)});
+  }
+  tail_->Refill(std::move(entries));
+  core_->EntriesFetched();
+  Schedule();
+}
+
+void Group::Fail(Status status) {
+  if (!failure_.ok() || stopping_) return;
+  failure_ = std::move(status);
+  runtime_.log().Error("the group has failed and the node stops",
+                       {{"group", options_.id.value()}, {"error", failure_.ToString()}});
+  proposals_.FailAll(errors::kStopped);
+  reads_.FailAll(errors::kStopped);
+  failed_.NotifyAll();
+}
+
+GroupStatus Group::status() const {
+  GroupStatus status;
+  status.leader = core_->leader();
+  status.is_leader = core_->is_leader();
+  status.term = core_->term();
+  status.committed = core_->commit();
+  status.conf = conf_;
+  status.engine = engine_.stats();
+  status.applied = status.engine.applied_index;
+  status.leader_changes_total = leader_changes_total_;
+  status.proposals = proposals_.stats();
+  status.proposals_pending = proposals_.pending();
+  status.reads_pending = reads_.pending();
+  status.quota_bytes = options_.quota_bytes;
+  status.log_accepting = log_.accepting();
+  status.quota_exceeded = OverQuota(1);
+  return status;
+}
+
+}  // namespace metastore::server

@@ -1,0 +1,189 @@
+// Group: one raft group on this node: the pump between proposals, raft, the log and the engine.
+//
+// Owned by the StateCore, on its core. Everything goes down (proposal, raft, log, engine) and straight
+// back (durable, committed, applied, answered); no part calls the one that called it.
+//
+//   Pump()      critical class, queued by whatever gives raft something to do: takes waiting proposals,
+//               starts a read round, and carries out every Ready.
+//   OnDurable   a log write came back: its messages are stepped, which moves the commit index.
+//   ApplyLoop   coroutine: prefetches and applies committed entries in order, returns the waiters.
+//   SnapshotLoop, PublishLoop: coroutines in the background.
+//
+// Invariants
+//  1. Append tasks are given to the log, and completed, in order; so are apply tasks.
+//  2. Nothing waiting for durability is released before the write and everything before it is durable.
+//  3. After a failed log write raft is not called again: the group fails, its calls return, and the
+//     node stops (failed()).
+//  4. Every call given to Propose or Read is returned exactly once.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/snapshot_store.h"
+#include "io/gate.h"
+#include "io/queue.h"
+#include "raft/raft_core.h"
+#include "raft/tail_log.h"
+#include "server/batch_policy.h"
+#include "server/flight.h"
+#include "server/members.h"
+#include "server/membership.h"
+#include "server/proposals.h"
+#include "server/reads.h"
+#include "wal/log.h"
+
+namespace metastore::server {
+
+struct GroupOptions {
+  GroupId id{1};
+  raft::Config raft;
+  uint64_t snapshot_count = 10000;            // entries between snapshots, at least
+  uint64_t snapshot_catchup_entries = 5000;   // entries kept behind a snapshot
+  uint64_t snapshot_log_bytes = 64 * limits::kMiB;  // log growth before a snapshot, at least
+  uint64_t quota_bytes = 0;                   // of stored bytes; 0: none
+  size_t log_cache_bytes = 64 * limits::kMiB;  // newest durable entries kept in memory
+  MemberAttributes self;                      // published once a leader is known
+  engine::RequestId publish_id;               // for that; no other call's
+};
+
+// What one member can tell about the group; a value.
+struct GroupStatus {
+  NodeId leader;
+  bool is_leader = false;
+  Term term;
+  LogIndex committed;
+  LogIndex applied;
+  raft::ConfState conf;
+  engine::Stats engine;
+  uint64_t leader_changes_total = 0;
+  ProposalStats proposals;
+  size_t proposals_pending = 0;
+  size_t reads_pending = 0;
+  uint64_t quota_bytes = 0;
+  bool log_accepting = true;
+  bool quota_exceeded = false;
+};
+
+class Group final : public CallReceiver {
+ public:
+  Group(io::Runtime& runtime, wal::Log& log, engine::Engine& engine,
+        engine::SnapshotStore& snapshots, GroupOptions options);
+  ~Group() override;
+
+  // Recovers state and log, or begins the group with `bootstrap`; then runs.
+  // Errors: kDataLoss   log and snapshots do not fit together; names what is missing
+  //         and those of the log and the snapshot files
+  io::Task<Status> Start(const Bootstrap& bootstrap);
+  // Returns every call and ends every task; then the log is closed, which ends what it still holds.
+  io::Task<void> Stop();
+  // After the log was closed: waits for what it returned. Only then may the group be destroyed.
+  io::Task<void> Drain();
+
+  // --- from calls and the node -----------------------------------------------------------------
+  void Propose(ProposeCall& call) override;
+  void Read(ReadCall& call) override;
+  void Tick();
+
+  io::Signal& failed() { return failed_; }
+  const Status& failure() const { return failure_; }
+  GroupStatus status() const;
+  // Completes once nothing below `revision` (compacted already) is stored any more.
+  io::Task<io::WaitResult> WaitRemoved(Revision revision, io::WaitLimit limit) {
+    limit.stop = stop_.token();
+    return engine_.WaitRemoved(revision, limit);
+  }
+  const Members& members() const { return members_; }
+  // Whether a leader is known and this member's own attributes are in effect.
+  bool serving() const { return published_; }
+  io::Signal& serving_changed() { return serving_changed_; }
+
+ private:
+  // --- group.cc
+  void Schedule();
+  void Pump();
+  void ProposeWaiting();
+  void HandleReady(raft::Ready ready);
+  void SubmitAppend(raft::AppendTask task);
+  void SubmitFlights();
+  void OnDurable(Flight& flight);
+  void Release(raft::AppendTask& task);
+  void ServeReads();
+  io::Task<void> ServeRead(ReadCall& call);
+  io::Task<void> FetchEntries(raft::TailLog::Wanted wanted);
+  void Fail(Status status);
+  bool CampaignsAlone() const;
+  bool OverQuota(uint64_t cost_bytes) const;
+
+  // --- group_apply.cc
+  io::Task<void> ApplyLoop();
+  io::Task<Status> ApplyCommitted(const raft::ApplyTask& task);
+  static engine::Entry ForEngine(const raft::Entry& entry);
+  void ApplyEntry(const raft::Entry& entry, const engine::Entry& for_engine);
+  void ApplyServerCommand(std::string_view command);
+  void ApplyConfChange(const raft::Entry& entry);
+  io::Task<void> AnswerWithReads(ProposeCall& call, engine::ApplyResult applied,
+                                 engine::ReadPin pin);
+
+  // --- group_recovery.cc
+  io::Task<Status> Recover();
+  io::Task<Status> BeginNew(const Bootstrap& bootstrap);
+  StatusOr<raft::InitialState> MakeInitialState() const;
+
+  // --- group_snapshot.cc
+  bool SnapshotDue() const;
+  void MaybeSnapshot();
+  io::Task<void> SnapshotLoop();
+  io::Task<Status> TakeSnapshot();
+  io::Task<Status> PurgeLog(LogIndex snapshot);
+  io::Task<void> PublishLoop();
+
+  static constexpr size_t kProposeBatchMax = 1024;  // proposals given to raft at once, all or none
+  static constexpr size_t kFlightPoolMax = 64;      // idle Flights kept
+
+  io::Runtime& runtime_;
+  wal::Log& log_;
+  engine::Engine& engine_;
+  engine::SnapshotStore& snapshots_;
+  const GroupOptions options_;
+
+  std::unique_ptr<raft::TailLog> tail_;
+  std::unique_ptr<raft::RaftCore> core_;
+  std::unique_ptr<BatchPolicy> batch_policy_ = std::make_unique<NaturalBatchPolicy>();
+  Proposals proposals_;
+  Reads reads_;
+  Members members_;
+  raft::ConfState conf_;  // as of the applied index
+
+  struct PumpNode : io::ReadyNode {
+    Group* group = nullptr;
+  } pump_;
+  std::deque<std::unique_ptr<Flight>> flights_;  // in order, from the first not yet durable
+  io::Signal flight_ended_;
+  std::vector<std::unique_ptr<Flight>> flight_pool_;
+  std::deque<raft::ApplyTask> apply_queue_;
+  io::Signal apply_arrived_;
+  std::vector<raft::Payload> payloads_;  // scratch of ProposeWaiting
+  std::vector<wal::Record> records_;     // scratch of SubmitFlights
+  std::vector<ReadCall*> ready_reads_;   // scratch of ServeReads
+
+  Status failure_;
+  io::Signal failed_;
+  bool stopping_ = false;
+  bool published_ = false;
+  io::Signal serving_changed_;
+  uint64_t leader_changes_total_ = 0;
+  NodeId last_leader_;
+  struct {
+    LogIndex last;           // applied index of the newest
+    uint64_t last_bytes = 0;
+    uint64_t log_bytes_since = 0;
+    io::Signal wanted;
+  } snapshot_;
+  io::StopSource stop_;
+  io::Gate gate_;
+};
+
+}  // namespace metastore::server

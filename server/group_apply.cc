@@ -1,0 +1,124 @@
+// Group: committed entries become state, and waiters get their answers.
+
+#include <utility>
+
+#include "server/answer_reads.h"
+#include "server/group.h"
+#include "server/server_command.h"
+
+namespace metastore::server {
+namespace {
+
+// Applying goes on for this long before other work of the core gets its turn.
+constexpr Duration kApplySlice = Milliseconds(2);
+constexpr size_t kEntriesPerClockRead = 64;
+
+}  // namespace
+
+io::Task<void> Group::ApplyLoop() {
+  while (!stop_.stopped()) {
+    if (apply_queue_.empty()) {
+      co_await apply_arrived_.Wait(io::WaitLimit{.stop = stop_.token()});
+      continue;
+    }
+    raft::ApplyTask task = std::move(apply_queue_.front());
+    apply_queue_.pop_front();
+    Status applied = co_await ApplyCommitted(task);
+    if (!applied.ok()) {
+      Fail(std::move(applied));
+      co_return;
+    }
+    if (stop_.stopped() || !failure_.ok()) co_return;
+    const LogIndex last = task.entries.back().index;
+    tail_->Retain(last);
+    core_->ApplyDone(last);
+    MaybeSnapshot();
+    Schedule();
+  }
+}
+
+io::Task<Status> Group::ApplyCommitted(const raft::ApplyTask& task) {
+  std::vector<engine::Entry> batch;
+  batch.reserve(task.entries.size());
+  for (const raft::Entry& entry : task.entries) batch.push_back(ForEngine(entry));
+  Status fetched = co_await engine_.Prefetch(batch);
+  MS_CO_RETURN_IF_ERROR(fetched);
+  MonoTime slice_end = runtime_.Now() + kApplySlice;
+  for (size_t i = 0; i < task.entries.size(); ++i) {
+    ApplyEntry(task.entries[i], batch[i]);
+    if (i % kEntriesPerClockRead != kEntriesPerClockRead - 1 || runtime_.Now() < slice_end) continue;
+    co_await io::Yield();
+    slice_end = runtime_.Now() + kApplySlice;
+    if (stop_.stopped()) co_return OkStatus();
+  }
+  co_return OkStatus();
+}
+
+engine::Entry Group::ForEngine(const raft::Entry& entry) {
+  const std::string_view command = entry.payload.view();
+  const bool for_engine = entry.type == raft::EntryType::kNormal && !IsServerCommand(command);
+  return {.index = entry.index, .command = for_engine ? command : std::string_view()};
+}
+
+void Group::ApplyEntry(const raft::Entry& entry, const engine::Entry& for_engine) {
+  engine::ReadPin pin;
+  ProposeCall* reader = nullptr;
+  if (!for_engine.command.empty()) {
+    reader = proposals_.FindReader(for_engine.command);
+    if (reader != nullptr) pin = engine_.Pin();
+  }
+  engine::ApplyResult applied = engine_.Apply(for_engine);
+  if (entry.type != raft::EntryType::kNormal) return ApplyConfChange(entry);
+  if (IsServerCommand(entry.payload.view())) return ApplyServerCommand(entry.payload.view());
+  if (reader != nullptr && applied.outcome == engine::Outcome::kOk) {
+    // Leaves Proposals here: its answer no longer depends on raft, and it must not expire meanwhile.
+    proposals_.Detach(*reader);
+    if (gate_.Spawn("group.answer", io::ReadyClass::kClient,
+                    AnswerWithReads(*reader, std::move(applied), std::move(pin)))) {
+      return;
+    }
+    reader->Return(runtime_);  // stopping
+    return;
+  }
+  proposals_.Resolve(applied.request,
+                     WriteAnswer{.applied = std::move(applied), .term = core_->term()});
+}
+
+io::Task<void> Group::AnswerWithReads(ProposeCall& call, engine::ApplyResult applied,
+                                      engine::ReadPin pin) {
+  WriteAnswer answer{.term = core_->term()};
+  for (const engine::RangeQuery& query : AnswerReadsOf(*call.op, applied.op, pin)) {
+    engine::RangeResult read = co_await engine_.Range(query);
+    answer.reads.push_back(std::move(read));
+  }
+  answer.applied = std::move(applied);
+  call.result = std::move(answer);
+  call.Return(runtime_);
+}
+
+void Group::ApplyServerCommand(std::string_view command) {
+  // An entry that this build cannot decode changes nothing, on every member alike.
+  StatusOr<ServerCommand> decoded = DecodeServerCommand(command);
+  if (!decoded.ok()) return;
+  members_.SetAttributes(decoded->attributes);
+  engine::ApplyResult applied{.request = decoded->request,
+                              .revision = engine_.stats().revision};
+  proposals_.Resolve(decoded->request,
+                     WriteAnswer{.applied = std::move(applied), .term = core_->term()});
+  serving_changed_.NotifyAll();
+}
+
+void Group::ApplyConfChange(const raft::Entry& entry) {
+  StatusOr<raft::ConfChange> change = raft::DecodeConfChange(entry.payload);
+  if (!change.ok()) return;
+  StatusOr<raft::ConfState> conf = core_->ApplyConfChange(*change);
+  if (!conf.ok()) return;  // refused on every member alike
+  conf_ = *std::move(conf);
+  if (!change->context.empty()) {
+    StatusOr<Member> member = DecodeMember(change->context);
+    if (member.ok()) members_.Put(*std::move(member));
+  }
+  members_.Follow(conf_);
+}
+
+}  // namespace metastore::server

@@ -1,0 +1,197 @@
+// etcdserverpb.KV: Range, Put, DeleteRange, Txn, Compact.
+//
+// Each function is one request on its edge core: decode, permit, refuse early what apply would refuse
+// anyway, send it to the state core, encode the answer.
+
+#include <utility>
+
+#include "engine/txn_check.h"
+#include "io/cross_call.h"
+#include "rpc.pb.h"
+#include "server/answer_reads.h"
+#include "server/authorise.h"
+#include "server/kv_codec.h"
+#include "server/method_table.h"
+
+namespace metastore::server {
+namespace {
+
+// One write: its command on the way, and what the answer needs.
+struct Write {
+  engine::CommandHeader header;
+  std::string command;
+  uint64_t quota_cost_bytes = 0;
+  const engine::CommandOp* op = nullptr;  // set where the answer needs reads
+};
+
+engine::CommandHeader NewHeader(Edge& edge, const Principal& principal) {
+  return {.request = edge.NextRequestId(), .user = principal.user};
+}
+
+// Proposes `write` and waits until it is applied. Not OK: it failed, and what it would have done
+// did not happen; except for kTimeout, which leaves that open.
+io::Task<WriteResult> Propose(Edge& edge, net::GrpcRequest& request, Write write) {
+  if (write.command.size() > edge.config().request.request_bytes_max) {
+    co_return ToStatus(errors::kRequestTooLarge);
+  }
+  ProposeCall call(edge.runtime(), edge.state().core(), edge.group());
+  call.terms = edge.TermsOf(request);
+  call.id = write.header.request;
+  call.command = raft::Payload(write.command);
+  call.op = write.op;
+  call.quota_cost_bytes = write.quota_cost_bytes;
+  const bool arrived = co_await call;
+  if (!arrived) co_return ToStatus(errors::kTooManyRequests);
+  if (!call.result.ok()) co_return std::move(call.result);
+  const engine::Outcome outcome = call.result->applied.outcome;
+  if (outcome != engine::Outcome::kOk) co_return ToStatus(ErrorOf(outcome));
+  co_return std::move(call.result);
+}
+
+io::Task<net::GrpcReply> Put(Edge& edge, net::GrpcRequest& request) {
+  etcdserverpb::PutRequest message;
+  Status parsed = ParseRequest(request, message);
+  if (!parsed.ok()) co_return net::GrpcReply{.status = std::move(parsed)};
+  const engine::CommandOp op = DecodePut(message);
+  const auto& put = std::get<engine::PutOp>(op);
+  const engine::Outcome check = engine::CheckPut(put);
+  if (check != engine::Outcome::kOk) co_return ReplyError(ErrorOf(check));
+  const Principal principal = PrincipalOf(request);
+  Status permitted = Authorise(principal, put);
+  if (!permitted.ok()) co_return net::GrpcReply{.status = std::move(permitted)};
+
+  Write write{.header = NewHeader(edge, principal)};
+  write.command = engine::EncodePut(write.header, put);
+  write.quota_cost_bytes = QuotaCostOf(put);
+  if (put.prev_kv) write.op = &op;
+  WriteResult result = co_await Propose(edge, request, std::move(write));
+  if (!result.ok()) co_return net::GrpcReply{.status = result.status()};
+  etcdserverpb::PutResponse response;
+  edge.FillHeader(result->applied.revision, result->term, *response.mutable_header());
+  AnswerReads reads(result->reads);
+  EncodePut(put, result->applied.op, reads, response);
+  co_return ReplyWith(response);
+}
+
+io::Task<net::GrpcReply> DeleteRange(Edge& edge, net::GrpcRequest& request) {
+  etcdserverpb::DeleteRangeRequest message;
+  Status parsed = ParseRequest(request, message);
+  if (!parsed.ok()) co_return net::GrpcReply{.status = std::move(parsed)};
+  if (message.key().empty()) co_return ReplyError(errors::kEmptyKey);
+  const Principal principal = PrincipalOf(request);
+  engine::Command command{.header = NewHeader(edge, principal), .op = DecodeDeleteRange(message)};
+  const auto& op = std::get<engine::DeleteRangeOp>(command.op);
+  Status permitted = Authorise(principal, op);
+  if (!permitted.ok()) co_return net::GrpcReply{.status = std::move(permitted)};
+
+  Write write{.header = command.header, .command = engine::EncodeCommand(command)};
+  if (op.prev_kv) write.op = &command.op;
+  WriteResult result = co_await Propose(edge, request, std::move(write));
+  if (!result.ok()) co_return net::GrpcReply{.status = result.status()};
+  etcdserverpb::DeleteRangeResponse response;
+  edge.FillHeader(result->applied.revision, result->term, *response.mutable_header());
+  AnswerReads reads(result->reads);
+  EncodeDeleteRange(op, result->applied.op, reads, response);
+  co_return ReplyWith(response);
+}
+
+io::Task<net::GrpcReply> Txn(Edge& edge, net::GrpcRequest& request) {
+  etcdserverpb::TxnRequest message;
+  Status parsed = ParseRequest(request, message);
+  if (!parsed.ok()) co_return net::GrpcReply{.status = std::move(parsed)};
+  StatusOr<engine::TxnOp> decoded = DecodeTxn(message);
+  if (!decoded.ok()) co_return net::GrpcReply{.status = decoded.status()};
+  const engine::Outcome check = engine::CheckTxn(*decoded, edge.config().request.txn_ops_max);
+  if (check != engine::Outcome::kOk) co_return ReplyError(ErrorOf(check));
+  const Principal principal = PrincipalOf(request);
+  engine::Command command{.header = NewHeader(edge, principal), .op = *std::move(decoded)};
+  const auto& txn = std::get<engine::TxnOp>(command.op);
+  Status permitted = Authorise(principal, txn);
+  if (!permitted.ok()) co_return net::GrpcReply{.status = std::move(permitted)};
+
+  Write write{.header = command.header, .command = engine::EncodeCommand(command)};
+  write.quota_cost_bytes = QuotaCostOf(txn);
+  if (NeedsAnswerReads(command.op)) write.op = &command.op;
+  WriteResult result = co_await Propose(edge, request, std::move(write));
+  if (!result.ok()) co_return net::GrpcReply{.status = result.status()};
+  etcdserverpb::TxnResponse response;
+  edge.FillHeader(result->applied.revision, result->term, *response.mutable_header());
+  AnswerReads reads(result->reads);
+  EncodeTxn(txn, result->applied.op, reads, response);
+  co_return ReplyWith(response);
+}
+
+io::Task<net::GrpcReply> Range(Edge& edge, net::GrpcRequest& request) {
+  etcdserverpb::RangeRequest message;
+  Status parsed = ParseRequest(request, message);
+  if (!parsed.ok()) co_return net::GrpcReply{.status = std::move(parsed)};
+  if (message.key().empty()) co_return ReplyError(errors::kEmptyKey);
+  StatusOr<engine::RangeOp> range = DecodeRange(message);
+  if (!range.ok()) co_return net::GrpcReply{.status = range.status()};
+  Status permitted = Authorise(PrincipalOf(request),
+                               Access{Permission::kRead, range->key, range->range_end});
+  if (!permitted.ok()) co_return net::GrpcReply{.status = std::move(permitted)};
+
+  ReadCall call(edge.runtime(), edge.state().core(), edge.group());
+  call.terms = edge.TermsOf(request);
+  call.serializable = message.serializable();
+  call.query.range = *range;
+  const bool arrived = co_await call;
+  if (!arrived) co_return ReplyError(errors::kTooManyRequests);
+  if (!call.result.ok()) co_return net::GrpcReply{.status = call.result.status()};
+  engine::RangeResult& result = call.result->range;
+  if (result.outcome != engine::Outcome::kOk) co_return ReplyError(ErrorOf(result.outcome));
+  etcdserverpb::RangeResponse response;
+  edge.FillHeader(result.revision, call.result->term, *response.mutable_header());
+  EncodeRange(std::move(result), response);
+  co_return ReplyWith(response);
+}
+
+io::Task<void> WaitRemoved(Edge& edge, Revision revision, io::WaitLimit limit,
+                           io::WaitResult& result) {
+  limit.timers = &edge.state();
+  result = co_await edge.group().WaitRemoved(revision, limit);
+}
+
+io::Task<net::GrpcReply> Compact(Edge& edge, net::GrpcRequest& request) {
+  etcdserverpb::CompactionRequest message;
+  Status parsed = ParseRequest(request, message);
+  if (!parsed.ok()) co_return net::GrpcReply{.status = std::move(parsed)};
+  const Principal principal = PrincipalOf(request);
+  Status permitted = Authorise(principal, Access{Permission::kAdminister, {}, {}});
+  if (!permitted.ok()) co_return net::GrpcReply{.status = std::move(permitted)};
+
+  const engine::CompactOp op{.revision = Revision(message.revision()),
+                             .physical = message.physical()};
+  engine::Command command{.header = NewHeader(edge, principal), .op = op};
+  Write write{.header = command.header, .command = engine::EncodeCommand(command)};
+  WriteResult result = co_await Propose(edge, request, std::move(write));
+  if (!result.ok()) co_return net::GrpcReply{.status = result.status()};
+  if (op.physical) {
+    io::WaitResult removed = io::WaitResult::kStopped;
+    const io::WaitLimit limit{.deadline = edge.TermsOf(request).deadline};
+    io::CrossTask wait(edge.runtime(), edge.state(),
+                       [&] { return WaitRemoved(edge, op.revision, limit, removed); });
+    const bool arrived = co_await wait;
+    if (!arrived) co_return ReplyError(errors::kTooManyRequests);
+    if (removed == io::WaitResult::kTimedOut) co_return ReplyError(errors::kTimeout);
+    if (removed == io::WaitResult::kStopped) co_return ReplyError(errors::kStopped);
+  }
+  etcdserverpb::CompactionResponse response;
+  edge.FillHeader(result->applied.revision, result->term, *response.mutable_header());
+  co_return ReplyWith(response);
+}
+
+constexpr UnaryMethod kMethods[] = {
+    {"/etcdserverpb.KV/Range", Range},
+    {"/etcdserverpb.KV/Put", Put},
+    {"/etcdserverpb.KV/DeleteRange", DeleteRange},
+    {"/etcdserverpb.KV/Txn", Txn},
+    {"/etcdserverpb.KV/Compact", Compact},
+};
+
+}  // namespace
+
+std::span<const UnaryMethod> KvMethods() { return kMethods; }
+
+}  // namespace metastore::server

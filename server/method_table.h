@@ -1,0 +1,43 @@
+// The gRPC methods a core serves: each service file contributes its own, MethodTable finds them.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "io/base/status.h"
+#include "net/grpc.h"
+#include "server/edge.h"
+
+namespace metastore::server {
+
+struct UnaryMethod {
+  std::string_view path;  // /package.Service/Method; a literal
+  io::Task<net::GrpcReply> (*serve)(Edge& edge, net::GrpcRequest& request);
+};
+
+// net/'s handler over the methods of all services. One a core.
+class MethodTable final : public net::GrpcHandler {
+ public:
+  explicit MethodTable(Edge& edge);
+
+  net::MethodMatch Find(std::string_view path) const override;
+  io::Task<net::GrpcReply> Unary(net::MethodId method, net::GrpcRequest& request) override;
+  io::Task<Status> Stream(net::MethodId method, net::GrpcStream& stream) override;
+
+ private:
+  void Add(std::span<const UnaryMethod> methods);
+
+  Edge& edge_;
+  std::vector<UnaryMethod> methods_;  // by MethodId
+  absl::flat_hash_map<std::string_view, net::MethodId> by_path_;
+  std::vector<std::string_view> services_;  // "/package.Service/" of each
+};
+
+// Each in its service's file.
+std::span<const UnaryMethod> KvMethods();
+std::span<const UnaryMethod> ClusterMethods();
+std::span<const UnaryMethod> MaintenanceMethods();
+std::span<const UnaryMethod> HealthMethods();
+
+}  // namespace metastore::server

@@ -1,0 +1,85 @@
+#include "server/proposals.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace metastore::server {
+
+Proposals::~Proposals() { CHECK(pending_.empty()); }
+
+void Proposals::Admit(ProposeCall& call) {
+  const size_t bytes = call.command.size();
+  if (pending_.size() >= limits::kProposalsMax || bytes_ + bytes > limits::kProposalsBytesMax) {
+    ++stats_.refused_total;
+    call.Fail(errors::kTooManyRequests);
+    call.Return(runtime_);
+    return;
+  }
+  const bool inserted = pending_.emplace(call.id, &call).second;
+  CHECK(inserted);  // ids are unique by construction (state_calls.h)
+  call.bytes = bytes;
+  bytes_ += bytes;
+  if (call.op != nullptr) ++readers_;
+  ++stats_.admitted_total;
+  waiting_.push_back(std::move(call.command));
+}
+
+void Proposals::Take(size_t count, std::vector<raft::Payload>& payloads) {
+  CHECK_LE(count, waiting_.size());
+  for (size_t i = 0; i < count; ++i) {
+    payloads.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+  }
+}
+
+void Proposals::PutBack(std::span<raft::Payload> payloads) {
+  for (auto it = payloads.rbegin(); it != payloads.rend(); ++it) {
+    waiting_.push_front(std::move(*it));
+  }
+}
+
+ProposeCall* Proposals::FindReader(std::string_view command) const {
+  if (readers_ == 0) return nullptr;
+  const StatusOr<engine::CommandHeader> header = engine::DecodeCommandHeader(command);
+  if (!header.ok()) return nullptr;
+  const auto found = pending_.find(header->request);
+  return found != pending_.end() && found->second->op != nullptr ? found->second : nullptr;
+}
+
+void Proposals::Detach(ProposeCall& call) {
+  CHECK_EQ(pending_.erase(call.id), 1u);
+  CHECK_GE(bytes_, call.bytes);
+  bytes_ -= call.bytes;
+  if (call.op != nullptr) --readers_;
+}
+
+void Proposals::Resolve(const engine::RequestId& id, WriteResult&& result) {
+  const auto found = pending_.find(id);
+  if (found == pending_.end()) return;  // another node's, or its client gave up
+  ProposeCall& call = *found->second;
+  Detach(call);
+  call.result = std::move(result);
+  call.Return(runtime_);
+}
+
+void Proposals::Expire(MonoTime now) {
+  stats_.expired_total += FailBefore(now, errors::kTimeout);
+}
+
+void Proposals::FailAll(const ClientError& error) {
+  waiting_.clear();
+  stats_.failed_total += FailBefore(MonoTime::Max(), error);
+}
+
+size_t Proposals::FailBefore(MonoTime now, const ClientError& error) {
+  ended_.clear();
+  for (const auto& [id, call] : pending_) {
+    if (call->terms.deadline <= now) ended_.push_back(id);
+  }
+  // The map's order differs from run to run; simulation must not.
+  std::ranges::sort(ended_, {}, [](const engine::RequestId& id) { return id.counter; });
+  for (const engine::RequestId& id : ended_) Resolve(id, ToStatus(error));
+  return ended_.size();
+}
+
+}  // namespace metastore::server

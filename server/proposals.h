@@ -1,0 +1,69 @@
+// Admission of client writes, and who waits for which of them.
+//
+// Owned by the Group, on its state core. A write is admitted (bounded by count and bytes), waits for
+// its turn, is proposed, and is resolved by its request id out of the apply stream: never by (term,
+// index), since a proposal may have been forwarded to another leader and its position overwritten.
+//
+// Invariants
+//  1. Every admitted call is returned exactly once: by Resolve, Expire or FailAll.
+//  2. bytes_ and the number of calls never exceed the limits.
+#pragma once
+
+#include <deque>
+#include <span>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "io/base/limits.h"
+#include "server/state_calls.h"
+
+namespace metastore::server {
+
+struct ProposalStats {
+  uint64_t admitted_total = 0;
+  uint64_t refused_total = 0;  // too many waited
+  uint64_t expired_total = 0;
+  uint64_t failed_total = 0;
+};
+
+class Proposals final {
+ public:
+  explicit Proposals(io::Runtime& runtime) : runtime_(runtime) {}
+  ~Proposals();
+
+  // Takes the call, or returns it refused (kTooManyRequests).
+  void Admit(ProposeCall& call);
+  // Calls admitted and not yet proposed, oldest first.
+  size_t waiting() const { return waiting_.size(); }
+  // Moves the commands of the oldest `count` waiting calls into `payloads`.
+  void Take(size_t count, std::vector<raft::Payload>& payloads);
+  // Puts back the commands that raft would not take now, in the order of Take.
+  void PutBack(std::span<raft::Payload> payloads);
+
+  // The call that waits for `command` and whose answer needs reads (ProposeCall::op), if any.
+  ProposeCall* FindReader(std::string_view command) const;
+  // Lets go of `call` without returning it: its answer is made elsewhere.
+  void Detach(ProposeCall& call);
+  // Returns the call that waits for `id`, if it is one of ours.
+  void Resolve(const engine::RequestId& id, WriteResult&& result);
+  // Returns what waits past its deadline: its outcome is unknown.
+  void Expire(MonoTime now);
+  // Returns every call with `error`.
+  void FailAll(const ClientError& error);
+
+  size_t pending() const { return pending_.size(); }
+  const ProposalStats& stats() const { return stats_; }
+
+ private:
+  size_t FailBefore(MonoTime now, const ClientError& error);
+
+  io::Runtime& runtime_;
+  absl::flat_hash_map<engine::RequestId, ProposeCall*> pending_;  // all admitted
+  std::deque<raft::Payload> waiting_;
+  std::vector<engine::RequestId> ended_;  // scratch of FailBefore
+  size_t bytes_ = 0;
+  size_t readers_ = 0;  // of pending_, those whose answer needs reads
+  ProposalStats stats_;
+};
+
+}  // namespace metastore::server

@@ -1,0 +1,44 @@
+#include "server/server_command.h"
+
+#include "io/base/coding.h"
+
+namespace metastore::server {
+
+bool IsServerCommand(std::string_view command) {
+  return command.size() >= 2 && static_cast<uint8_t>(command[1]) >= kServerOpKindMin;
+}
+
+std::string EncodePublishMember(const engine::RequestId& request,
+                                const MemberAttributes& attributes) {
+  std::string bytes;
+  PutU8(bytes, engine::kCommandFormat);
+  PutU8(bytes, static_cast<uint8_t>(ServerOpKind::kPublishMember));
+  PutU8(bytes, 0);
+  PutU64(bytes, request.node.value());
+  PutU32(bytes, request.boot);
+  PutU64(bytes, request.counter);
+  bytes += EncodeMemberAttributes(attributes);
+  return bytes;
+}
+
+StatusOr<ServerCommand> DecodeServerCommand(std::string_view command) {
+  Reader reader(command);
+  const uint8_t format = reader.U8();
+  const uint8_t kind = reader.U8();
+  const uint8_t flags = reader.U8();
+  ServerCommand decoded;
+  decoded.request.node = NodeId(reader.U64());
+  decoded.request.boot = reader.U32();
+  decoded.request.counter = reader.U64();
+  if (!reader.ok() || flags != 0) return InvalidArgumentError("malformed server command");
+  if (format != engine::kCommandFormat ||
+      kind != static_cast<uint8_t>(ServerOpKind::kPublishMember)) {
+    return UnimplementedError("server command of format ", format, ", kind ", kind);
+  }
+  StatusOr<MemberAttributes> attributes = DecodeMemberAttributes(reader.rest());
+  if (!attributes.ok()) return InvalidArgumentError("malformed member publication");
+  decoded.attributes = *std::move(attributes);
+  return decoded;
+}
+
+}  // namespace metastore::server

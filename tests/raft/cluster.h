@@ -1,0 +1,117 @@
+// A cluster of cores for tests: each node has the pump of raft_core.h, a disk and a state machine
+// that work when told to, and the network is one list of messages that the test delivers, drops,
+// repeats or reorders.
+//
+// Checks for itself, after everything: one leader a term, every index is applied with the same
+// entry everywhere, commit never falls, and a read is never served below what was committed
+// anywhere when it was asked for. A crash loses what was not durable, and the unsynced tail of what
+// need not be.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/base/prng.h"
+#include "raft/raft_core.h"
+#include "raft/tail_log.h"
+
+namespace metastore::raft {
+
+class Cluster {
+ public:
+  struct Options {
+    size_t nodes = 3;
+    size_t voters = 3;  // the first ones; the others join by a membership change
+    uint64_t seed = 1;
+    // Set to change what every node's core is made with.
+    std::function<void(Config&)> configure = [](Config&) {};
+  };
+
+  struct Append {
+    AppendTask task;
+    std::vector<Message> held;  // vote requests (trap 28b)
+  };
+
+  // One node: what survives a crash, and what runs.
+  struct Node {
+    NodeId id;
+    // Durable.
+    HardState hard;
+    SnapshotMeta start;          // the log begins after it
+    std::vector<Entry> entries;  // from start.last.index + 1
+    SnapshotMeta store;          // the state machine's applied id and membership
+    // Running; empty when down.
+    std::optional<HardState> unsynced;  // of tasks that need no sync
+    std::unique_ptr<TailLog> view;
+    std::unique_ptr<RaftCore> core;
+    std::deque<Append> appends;
+    std::deque<ApplyTask> applies;
+    LogIndex commit_seen;
+    std::vector<ReadState> reads;
+    std::vector<std::string>
+        values;  // of the entries applied since the start, for tests to look at
+    size_t synced_writes = 0;
+    uint64_t boots = 0;
+  };
+
+  explicit Cluster(Options options);
+
+  Node& node(uint64_t id) { return nodes_.at(id - 1); }
+  RaftCore& core(uint64_t id) { return *node(id).core; }
+  size_t size() const { return nodes_.size(); }
+  bool up(uint64_t id) { return id <= size() && node(id).core != nullptr; }
+  std::vector<Message>& network() { return network_; }
+  // Messages for which this is true never arrive.
+  std::function<bool(const Message&)> lost = [](const Message&) { return false; };
+
+  void Tick(uint64_t id, int times = 1);
+  ProposeResult Propose(uint64_t id, const std::string& value);
+  ReadCode Read(uint64_t id, ReadToken token);
+
+  // Single steps; false when there was nothing to do.
+  bool Flush(uint64_t id);  // the oldest append task becomes durable
+  bool Apply(uint64_t id);  // the oldest apply task is done
+  bool Deliver(size_t at);  // the message at this place of the network
+  void Pump(uint64_t id);   // after calling a core directly
+  // Everything until nothing is left: messages in order, disks and state machines at once.
+  void Settle();
+  // Ticks `id` until it leads, settling in between.
+  void Elect(uint64_t id);
+
+  // Loses what is not durable; the first `written` waiting append tasks were durable already though
+  // nobody knew.
+  void Crash(uint64_t id, size_t written = 0);
+  void Restart(uint64_t id);
+  // Compacts the log up to what is applied and offers that as a snapshot.
+  void Snapshot(uint64_t id);
+
+  // The only leader of the highest term; 0 = none.
+  uint64_t Leader();
+  LogIndex committed_anywhere() const { return committed_anywhere_; }
+  // Everybody up has the same log and commit.
+  bool Converged();
+  std::string Describe();
+
+ private:
+  void Boot(Node& node);
+  void Persist(Node& node, const AppendTask& task);
+  void ApplyEntry(Node& node, const Entry& entry);
+  void CheckReads(Node& node, const std::vector<ReadState>& reads);
+  void Check(Node& node);
+
+  Options options_;
+  Prng prng_;
+  std::vector<Node> nodes_;
+  std::vector<Message> network_;
+  std::map<Term, NodeId> leaders_;
+  std::map<LogIndex, std::pair<Entry, ConfState>> history_;  // what was applied, by anybody
+  std::map<ReadToken, LogIndex> reads_;  // the least index each may be served at
+  LogIndex committed_anywhere_;
+};
+
+}  // namespace metastore::raft

@@ -1,0 +1,150 @@
+// Aim: the server's own formats (members, hard state, publication) round-trip, refuse damage, and stay
+// as they are for ever. Method: tables, golden bytes, and truncation at every length.
+
+#include <gtest/gtest.h>
+
+#include "server/flight.h"
+#include "server/members.h"
+#include "server/server_command.h"
+
+namespace metastore::server {
+namespace {
+
+std::string Hex(std::string_view bytes) {
+  std::string hex;
+  for (const char c : bytes) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    hex += kDigits[static_cast<uint8_t>(c) >> 4];
+    hex += kDigits[static_cast<uint8_t>(c) & 15];
+  }
+  return hex;
+}
+
+Member Example() {
+  return {.id = NodeId(0x0102030405060708),
+          .name = "a",
+          .peer_urls = {"http://p:1"},
+          .client_urls = {"http://c:2", "http://c:3"},
+          .is_learner = true};
+}
+
+TEST(MembersFormat, MemberRoundTrips) {
+  const StatusOr<Member> decoded = DecodeMember(EncodeMember(Example()));
+  ASSERT_TRUE(decoded.ok());
+  EXPECT_EQ(*decoded, Example());
+}
+
+TEST(MembersFormat, MemberBytesStayAsTheyAre) {
+  const Member member{.id = NodeId(0x0102030405060708), .name = "ab", .peer_urls = {"x"}};
+  EXPECT_EQ(Hex(EncodeMember(member)), "0108070605040302010002616201017800");
+}
+
+TEST(MembersFormat, EveryTruncationIsRefused) {
+  const std::string bytes = EncodeMember(Example());
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_EQ(DecodeMember(bytes.substr(0, size)).status().code(), StatusCode::kDataLoss) << size;
+  }
+  EXPECT_FALSE(DecodeMember(bytes + "x").ok());
+}
+
+TEST(MembersFormat, AnUnknownVersionIsRefused) {
+  std::string bytes = EncodeMember(Example());
+  bytes[0] = 2;
+  EXPECT_EQ(DecodeMember(bytes).status().code(), StatusCode::kDataLoss);
+}
+
+TEST(MembersFormat, MembershipRoundTripsWithItsConfiguration) {
+  Members members;
+  members.Put(Example());
+  members.Put(Member{.id = NodeId(9)});
+  const raft::ConfState conf{.voters = {NodeId(9)},
+                             .voters_outgoing = {NodeId(1)},
+                             .learners = {NodeId(2)},
+                             .learners_next = {NodeId(3)},
+                             .auto_leave = true};
+  const std::string bytes = members.Encode(conf);
+  const auto decoded = Members::Decode(bytes);
+  ASSERT_TRUE(decoded.ok());
+  EXPECT_EQ(decoded->first.all(), members.all());
+  EXPECT_EQ(decoded->second, conf);
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_FALSE(Members::Decode(std::string_view(bytes).substr(0, size)).ok()) << size;
+  }
+}
+
+TEST(Members, FollowDropsWhoLeftAndMarksLearners) {
+  Members members;
+  for (const uint64_t id : {1u, 2u, 3u}) members.Put(Member{.id = NodeId(id)});
+  members.Follow({.voters = {NodeId(1)}, .learners = {NodeId(3)}});
+  EXPECT_EQ(members.all().size(), 2u);
+  EXPECT_FALSE(members.Find(NodeId(1))->is_learner);
+  EXPECT_EQ(members.Find(NodeId(2)), nullptr);
+  EXPECT_TRUE(members.Find(NodeId(3))->is_learner);
+}
+
+TEST(Members, AttributesOfAStrangerAreIgnored) {
+  Members members;
+  members.Put(Member{.id = NodeId(1)});
+  members.SetAttributes({.id = NodeId(2), .name = "stranger"});
+  members.SetAttributes({.id = NodeId(1), .name = "one", .client_urls = {"u"}});
+  EXPECT_EQ(members.all().size(), 1u);
+  EXPECT_EQ(members.Find(NodeId(1))->name, "one");
+  EXPECT_EQ(members.Find(NodeId(1))->client_urls, std::vector<std::string>{"u"});
+}
+
+TEST(HardStateFormat, RoundTripsAndStaysAsItIs) {
+  const raft::HardState state{.term = Term(3), .vote = NodeId(7), .commit = LogIndex(260)};
+  const std::string bytes = EncodeHardState(state);
+  EXPECT_EQ(Hex(bytes), "01" "0300000000000000" "0700000000000000" "0401000000000000");
+  const StatusOr<raft::HardState> decoded = DecodeHardState(bytes);
+  ASSERT_TRUE(decoded.ok());
+  EXPECT_EQ(*decoded, state);
+  EXPECT_EQ(DecodeHardState(bytes.substr(1)).status().code(), StatusCode::kDataLoss);
+}
+
+TEST(ServerCommand, PublicationRoundTrips) {
+  const engine::RequestId id{.node = NodeId(5), .boot = 6, .counter = 7};
+  const std::string bytes = EncodePublishMember(id, {.id = NodeId(5), .name = "n"});
+  EXPECT_TRUE(IsServerCommand(bytes));
+  const StatusOr<ServerCommand> decoded = DecodeServerCommand(bytes);
+  ASSERT_TRUE(decoded.ok());
+  EXPECT_EQ(decoded->request, id);
+  EXPECT_EQ(decoded->attributes.name, "n");
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_FALSE(DecodeServerCommand(bytes.substr(0, size)).ok()) << size;
+  }
+}
+
+TEST(ServerCommand, AnEngineCommandIsNotTheServers) {
+  EXPECT_FALSE(IsServerCommand(engine::EncodePut({}, {.key = "k"})));
+  EXPECT_FALSE(IsServerCommand(""));
+}
+
+TEST(ServerCommand, AnUnknownKindIsNamed) {
+  std::string bytes = EncodePublishMember({}, {});
+  bytes[1] = 99;
+  EXPECT_TRUE(IsServerCommand(bytes));
+  EXPECT_EQ(DecodeServerCommand(bytes).status().code(), StatusCode::kUnimplemented);
+}
+
+TEST(Flight, RecordsAreHardStateThenEntries) {
+  Flight flight;
+  EXPECT_FALSE(flight.HasRecords());
+  flight.task.hard_state = raft::HardState{.term = Term(2)};
+  flight.task.entries.push_back({.term = Term(2),
+                                 .index = LogIndex(5),
+                                 .type = raft::EntryType::kConfChangeV2,
+                                 .payload = raft::Payload("body")});
+  EXPECT_TRUE(flight.HasRecords());
+  std::vector<wal::Record> records;
+  RecordsOf(flight, records);
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[0].kind, wal::RecordKind::kHardState);
+  EXPECT_EQ(records[1].kind, wal::RecordKind::kEntry);
+  EXPECT_EQ(records[1].index, LogIndex(5));
+  EXPECT_EQ(records[1].tag, static_cast<uint8_t>(raft::EntryType::kConfChangeV2));
+  EXPECT_EQ(records[1].bytes, "body");
+}
+
+}  // namespace
+}  // namespace metastore::server

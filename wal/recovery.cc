@@ -1,0 +1,245 @@
+#include "wal/recovery.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "wal/replayer.h"
+#include "wal/scan.h"
+
+namespace metastore::wal {
+namespace {
+
+constexpr uint64_t kZeroChunkBytes = limits::kMiB;
+constexpr uint64_t kInFlightBytes =
+    limits::kWalDepthMax * (limits::kFrameBytesMax + kSegmentHeaderBytes);
+
+class Recovery final {
+ public:
+  Recovery(io::Runtime& runtime, const LogOptions& options)
+      : runtime_(runtime),
+        options_(options),
+        scan_(runtime, {.directory = options.directory,
+                        .identity = LogIdentity{options.cluster, options.member},
+                        .mode = io::OpenMode::kReadWrite,
+                        .use_footers = !options.verify_sealed}),
+        result_(std::make_unique<Recovered>()) {}
+
+  io::Task<Status> Run();
+  std::unique_ptr<Recovered> Take() { return std::move(result_); }
+
+ private:
+  io::Task<Status> FlushAll();
+  io::Task<Status> Replay();
+  io::Task<Status> FindTailFooter();
+  io::Task<Status> Cut();
+  io::Task<Status> Discard(ScannedFile& file);
+  io::Task<Status> Zero(ScannedFile& file, uint64_t from);
+  io::Task<Status> SortFiles();
+  Status FindingStatus() const;
+  void SetPosition();
+  bool Reusable(const ScannedFile& file) const;
+
+  io::Runtime& runtime_;
+  const LogOptions& options_;
+  LogScan scan_;
+  std::unique_ptr<Recovered> result_;
+};
+
+io::Task<Status> Recovery::Run() {
+  Status made = co_await runtime_.MakeDirectories(options_.directory);
+  if (!made.ok()) co_return made;
+  Status opened = co_await scan_.OpenFiles();
+  if (!opened.ok()) co_return opened;
+  Status flushed = co_await FlushAll();
+  if (!flushed.ok()) co_return flushed;
+  Status replayed = co_await Replay();
+  if (!replayed.ok()) co_return replayed;
+  Status cut = co_await Cut();
+  if (!cut.ok()) co_return cut;
+  SetPosition();
+  Status sorted = co_await SortFiles();
+  co_return sorted;
+}
+
+io::Task<Status> Recovery::FlushAll() {
+  for (ScannedFile& file : scan_.files()) {
+    const StatusOr<size_t> synced = co_await file.file->Sync();
+    if (!synced.ok()) co_return synced.status();
+  }
+  Status synced = co_await runtime_.SyncDirectory(options_.directory);
+  co_return synced;
+}
+
+Status Recovery::FindingStatus() const {
+  const Finding& finding = scan_.finding();
+  switch (finding.verdict) {
+    case Verdict::kClean:
+    case Verdict::kTornTail:
+      return OkStatus();
+    case Verdict::kForeign:
+      return FailedPreconditionError(finding.file, ": foreign: ", finding.detail);
+    case Verdict::kCorrupt:
+      return DataLossError(finding.file, " at offset ", finding.offset, ": ", finding.detail,
+                           finding.may_hide_hard_state
+                               ? "; a hard state (a vote) may be hidden"
+                               : "; no hard state is hidden");
+  }
+  CHECK_UNREACHABLE();
+}
+
+io::Task<Status> Recovery::Replay() {
+  Status headers = co_await scan_.ReadHeaders();
+  if (!headers.ok()) co_return headers;
+  Replayer replayer(result_->segments, result_->groups, options_.frame_bytes_max / 8);
+  Status walked = co_await scan_.Walk(replayer);
+  if (!walked.ok()) co_return walked;
+  Status found = FindingStatus();
+  if (!found.ok()) co_return found;
+  Status complete = result_->groups.CheckComplete();
+  if (!complete.ok()) co_return Annotate(complete, options_.directory);
+  Status footer = co_await FindTailFooter();
+  co_return footer;
+}
+
+// The tail segment's footer is named by no later header yet.
+io::Task<Status> Recovery::FindTailFooter() {
+  if (!scan_.tail() || !scan_.tail()->sealed) co_return OkStatus();
+  Segment& tail = result_->segments.back();
+  tail.sealed = true;
+  tail.footer.reset();
+  Footer footer;
+  std::string bytes;
+  FileWindow& window = *scan_.files()[scan_.tail()->file].window;
+  const uint64_t offset = scan_.tail()->offset;
+  StatusOr<bool> read = co_await ReadFooter(window, scan_.stream(), offset, footer, bytes);
+  if (!read.ok()) co_return read.status();
+  if (*read && footer.segment == tail.seq && footer.last_lsn + 1 == scan_.tail()->position.next_lsn) {
+    tail.footer_block = static_cast<uint32_t>(offset / kBlockBytes);
+    tail.footer_blocks = static_cast<uint32_t>(bytes.size() / kBlockBytes);
+    tail.footer_hash = FooterHash(bytes);
+  }
+  co_return OkStatus();
+}
+
+io::Task<Status> Recovery::Cut() {
+  if (!scan_.tail()) co_return OkStatus();
+  const LogTail& tail = *scan_.tail();
+  ScannedFile& file = scan_.files()[tail.file];
+  for (size_t beyond : tail.beyond) {
+    Status discarded = co_await Discard(scan_.files()[beyond]);
+    if (!discarded.ok()) co_return discarded;
+  }
+  // A segment whose first frame was torn is no part of the log yet.
+  if (result_->segments.back().frames.empty()) {
+    const SegmentSeq begun = result_->segments.PopBack()->seq;
+    if (result_->segments.empty() && begun != SegmentSeq(1)) {
+      co_return DataLossError(file.path, " at offset ", kSegmentHeaderBytes, ": segment ",
+                              begun.value(), " has no frame, and the one before it is missing; ",
+                              "a hard state (a vote) may be hidden");
+    }
+    Status discarded = co_await Discard(file);
+    co_return discarded;
+  }
+  if (tail.sealed) co_return OkStatus();
+  if (file.file->size() != options_.segment_bytes) result_->segments.back().sealed = true;
+  Status zeroed = co_await Zero(file, tail.offset);
+  co_return zeroed;
+}
+
+// Zeros, flushed, from `from` through what frames in flight can span.
+io::Task<Status> Recovery::Zero(ScannedFile& file, uint64_t from) {
+  const uint64_t end = std::min(from + kInFlightBytes, file.file->size());
+  StatusOr<bool> zeros = co_await AllZeros(*file.window, from, end);
+  if (!zeros.ok()) co_return zeros.status();
+  if (*zeros) co_return OkStatus();
+  io::IoBuffer buffer = runtime_.AllocateBuffer(kZeroChunkBytes);
+  std::memset(buffer.data(), 0, kZeroChunkBytes);
+  for (uint64_t offset = from; offset < end; offset += kZeroChunkBytes) {
+    const uint64_t bytes = std::min(kZeroChunkBytes, end - offset);
+    const StatusOr<size_t> written =
+        co_await file.file->Write(offset, {buffer.data(), bytes}, buffer.registered_index());
+    if (!written.ok()) co_return written.status();
+  }
+  const StatusOr<size_t> synced = co_await file.file->Sync();
+  co_return synced.status();
+}
+
+// Frames first, then the header: a crash between leaves a segment without frames, which is discarded again.
+io::Task<Status> Recovery::Discard(ScannedFile& file) {
+  Status zeroed = co_await Zero(file, kSegmentHeaderBytes);
+  if (!zeroed.ok()) co_return zeroed;
+  io::IoBuffer block = runtime_.AllocateBuffer(kSegmentHeaderBytes);
+  file.header = {.state = SegmentState::kPrepared,
+                 .cluster = options_.cluster,
+                 .member = options_.member,
+                 .file = file.number,
+                 .segment_bytes = file.file->size(),
+                 .written = runtime_.WallNow(),
+                 .recycled = file.header.recycled};
+  EncodeSegmentHeader(file.header, block.data());
+  const std::span<char> bytes(block.data(), kSegmentHeaderBytes);
+  const StatusOr<size_t> written = co_await file.file->Write(0, bytes, block.registered_index());
+  if (!written.ok()) co_return written.status();
+  const StatusOr<size_t> synced = co_await file.file->Sync();
+  if (!synced.ok()) co_return synced.status();
+  if (file.has_header) file.kind = FileKind::kFree;
+  co_return OkStatus();
+}
+
+void Recovery::SetPosition() {
+  StreamPosition& position = result_->position;
+  position.epoch = scan_.epoch_max() + 1;
+  position.stream = scan_.stream();
+  if (result_->segments.empty()) {
+    result_->created = true;
+    if (position.stream == 0) position.stream = runtime_.Random() | 1;
+    return;
+  }
+  position.next_lsn = scan_.tail()->position.next_lsn;
+  position.previous_hash = scan_.tail()->position.previous_hash;
+  position.next_segment = result_->segments.back().seq + 1;
+  position.first_live = result_->segments.front().seq;
+}
+
+bool Recovery::Reusable(const ScannedFile& file) const {
+  return file.kind == FileKind::kFree && file.has_header &&
+         file.header.segment_bytes == options_.segment_bytes &&
+         file.file->size() == options_.segment_bytes;
+}
+
+// Every file to its place: segments, the pool, or away.
+io::Task<Status> Recovery::SortFiles() {
+  std::vector<std::string> useless;
+  for (ScannedFile& file : scan_.files()) {
+    file.window.reset();
+    result_->next_file_number = std::max(result_->next_file_number, file.number + 1);
+    const bool active = file.has_header && file.header.state == SegmentState::kActive;
+    if (file.kind == FileKind::kLive) {
+      Segment& segment = result_->segments.Get(file.header.segment);
+      segment.file = {file.number, std::move(file.file), file.header.recycled};
+    } else if (Reusable(file)) {
+      const bool leftovers = active || file.header.recycled;
+      result_->free_files.push_back({file.number, std::move(file.file), leftovers});
+    } else {
+      useless.push_back(file.path);
+      file.file.reset();
+    }
+  }
+  for (const std::string& path : useless) {
+    runtime_.log().Info("removing a file that is no part of the log", {{"path", path}});
+    Status removed = co_await runtime_.RemoveFile(path);
+    if (!removed.ok()) co_return removed;
+  }
+  co_return OkStatus();
+}
+
+}  // namespace
+
+io::Task<StatusOr<std::unique_ptr<Recovered>>> Recover(io::Runtime& runtime, const LogOptions& options) {
+  Recovery recovery(runtime, options);
+  Status run = co_await recovery.Run();
+  if (!run.ok()) co_return run;
+  co_return recovery.Take();
+}
+
+}  // namespace metastore::wal

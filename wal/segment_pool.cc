@@ -1,0 +1,168 @@
+#include "wal/segment_pool.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace metastore::wal {
+namespace {
+
+constexpr uint64_t kChunkBytes = limits::kMiB;
+constexpr Duration kRetryAfter = Seconds(1);
+// While enough segments are prepared, filling rests this many times as long as it worked, to leave the device to the
+// log's own writes.
+constexpr int64_t kRestFactor = 2;
+constexpr size_t kUrgentBelow = 2;
+
+}  // namespace
+
+SegmentPool::SegmentPool(io::Runtime& runtime, SegmentPoolOptions options)
+    : runtime_(runtime), options_(std::move(options)), gate_(runtime.scheduler()) {}
+
+void SegmentPool::Start() { gate_.Spawn("wal.prepare", io::ReadyClass::kBackground, Run()); }
+
+io::Task<void> SegmentPool::Stop() {
+  stop_.RequestStop();
+  changed_.NotifyAll();
+  co_await gate_.Close();
+}
+
+void SegmentPool::Add(SegmentFile file) {
+  files_.push_back(std::move(file));
+  changed_.NotifyAll();
+}
+
+SegmentFile SegmentPool::Take() {
+  CHECK(!files_.empty());
+  SegmentFile file = std::move(files_.back());
+  files_.pop_back();
+  changed_.NotifyAll();
+  return file;
+}
+
+io::Task<Status> SegmentPool::WaitPrepared(size_t count) {
+  const uint64_t failures_before = failures_;
+  while (prepared() < count) {
+    if (failures_ != failures_before) co_return failure_;
+    const io::WaitLimit limit{.stop = stop_.token()};
+    const io::WaitResult result = co_await changed_.Wait(limit);
+    if (result == io::WaitResult::kStopped) co_return CancelledError("the log is stopping");
+  }
+  co_return OkStatus();
+}
+
+io::Task<void> SegmentPool::Run() {
+  while (!stop_.stopped()) {
+    if (prepared() > options_.target + kSurplusMax) {
+      co_await RemoveSurplus();
+      continue;
+    }
+    if (prepared() >= options_.target) {
+      const io::WaitLimit limit{.stop = stop_.token()};
+      co_await changed_.Wait(limit);
+      continue;
+    }
+    StatusOr<SegmentFile> made = co_await Prepare();
+    if (made.ok()) {
+      failure_ = OkStatus();
+      Add(*std::move(made));
+      continue;
+    }
+    if (stop_.stopped() || absl::IsCancelled(made.status())) {
+      failure_ = made.status();
+      ++failures_;
+      changed_.NotifyAll();
+      co_return;
+    }
+    if (failure_.code() != made.status().code()) {
+      runtime_.log().Warn("no log segment could be prepared",
+                          {{"error", std::string(made.status().message())}});
+    }
+    failure_ = made.status();
+    ++failures_;
+    changed_.NotifyAll();
+    co_await io::SleepUntil(runtime_, runtime_.Now() + kRetryAfter, stop_.token());
+  }
+}
+
+std::string SegmentPool::PathOf(uint64_t number) const {
+  return Concat(options_.directory, "/", SegmentFileName(number));
+}
+
+io::Task<StatusOr<SegmentFile>> SegmentPool::Prepare() {
+  StatusOr<io::FileSystemFacts> facts = co_await runtime_.FactsOf(options_.directory);
+  if (!facts.ok()) co_return facts.status();
+  if (facts->free_bytes < options_.free_bytes_reserve + options_.segment_bytes) {
+    co_return ResourceExhaustedError(options_.directory, ": ", facts->free_bytes,
+                                     " bytes free, a segment needs ", options_.segment_bytes,
+                                     " beside a reserve of ", options_.free_bytes_reserve);
+  }
+  const uint64_t number = options_.next_file_number++;
+  StatusOr<std::unique_ptr<io::File>> file =
+      co_await runtime_.OpenFile(PathOf(number), io::OpenMode::kCreate);
+  if (!file.ok()) co_return file.status();
+  Status filled = co_await Fill(**file, number);
+  if (filled.ok()) co_return SegmentFile{number, *std::move(file), false};
+  file->reset();
+  // What cannot be removed now is removed by the next open.
+  const Status removed = co_await runtime_.RemoveFile(PathOf(number));
+  static_cast<void>(removed.ok());
+  co_return filled;
+}
+
+// Space first, then zeros, so that later writes change no metadata; the header last, so that it vouches for both.
+io::Task<Status> SegmentPool::Fill(io::File& file, uint64_t number) {
+  const StatusOr<size_t> allocated = co_await file.Allocate(options_.segment_bytes);
+  if (!allocated.ok()) co_return allocated.status();
+  Status zeroed = co_await FillZeros(file);
+  if (!zeroed.ok()) co_return zeroed;
+  io::IoBuffer block = runtime_.AllocateBuffer(kSegmentHeaderBytes);
+  EncodeSegmentHeader({.state = SegmentState::kPrepared,
+                       .cluster = options_.cluster,
+                       .member = options_.member,
+                       .file = number,
+                       .segment_bytes = options_.segment_bytes,
+                       .written = runtime_.WallNow()},
+                      block.data());
+  const StatusOr<size_t> written =
+      co_await file.Write(0, {block.data(), kSegmentHeaderBytes}, block.registered_index());
+  if (!written.ok()) co_return written.status();
+  const StatusOr<size_t> synced = co_await file.Sync();
+  if (!synced.ok()) co_return synced.status();
+  Status named = co_await runtime_.SyncDirectory(options_.directory);
+  co_return named;
+}
+
+io::Task<Status> SegmentPool::FillZeros(io::File& file) {
+  const uint64_t chunk = std::min(kChunkBytes, options_.segment_bytes);
+  io::IoBuffer zeros = runtime_.AllocateBuffer(chunk);
+  std::memset(zeros.data(), 0, chunk);
+  for (uint64_t offset = 0; offset < options_.segment_bytes; offset += chunk) {
+    if (stop_.stopped()) co_return CancelledError("the log is stopping");
+    const uint64_t bytes = std::min(chunk, options_.segment_bytes - offset);
+    const MonoTime before = runtime_.Now();
+    const StatusOr<size_t> written =
+        co_await file.Write(offset, {zeros.data(), bytes}, zeros.registered_index());
+    if (!written.ok()) co_return written.status();
+    const MonoTime after = runtime_.Now();
+    if (prepared() >= kUrgentBelow) {
+      co_await io::SleepUntil(runtime_, after + (after - before) * kRestFactor, stop_.token());
+    }
+  }
+  // Before the header is written: it must never be durable above blocks that are not.
+  const StatusOr<size_t> synced = co_await file.Sync();
+  co_return synced.status();
+}
+
+io::Task<void> SegmentPool::RemoveSurplus() {
+  SegmentFile surplus = std::move(files_.back());
+  files_.pop_back();
+  const std::string path = PathOf(surplus.number);
+  surplus.file.reset();
+  const Status removed = co_await runtime_.RemoveFile(path);
+  if (!removed.ok()) {
+    runtime_.log().Warn("a spare log segment could not be removed",
+                        {{"path", path}, {"error", std::string(removed.message())}});
+  }
+}
+
+}  // namespace metastore::wal
