@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""Aim: starting, stopping, wrong configuration, two processes on one directory, durable writes per put and a full disk go
+as an operator expects. Method: one real server on the real disk; the full disk is a small loop-mounted ext4, and that test
+is skipped where mounting is not permitted."""
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+
+import h2client
+import harness
+
+PROMISE_WAIT_S = 0.5  # the log goes quiet after this much idleness at the latest
+
+
+class StopAndStartTest(harness.NodeTest):
+    def test_restart_keeps_data_and_revision(self):
+        node = self.node().start()
+        for i in range(20):
+            self.assertEqual(node.etcdctl("put", f"k{i}", f"v{i}").output, "OK\n")
+        node.stop()
+        node.start()
+        self.assertEqual(node.etcdctl("get", "k7").output, "k7\nv7\n")
+        self.assertIn('"revision":21', node.etcdctl("get", "k7", "-w", "json").output)
+        node.kill()
+        node.start()
+        self.assertIn('"count":20', node.etcdctl("get", "--prefix", "k", "-w", "json").output)
+
+    def test_sigterm_drains_and_exits_zero(self):
+        node = self.node().start()
+        acknowledged, problems = [], []
+
+        def write(number):
+            try:
+                with h2client.Connection(node.client_port) as connection:
+                    for i in range(1_000_000):
+                        reply = connection.put(b"t/%d/%d" % (number, i), b"x")
+                        if reply.status != 0:
+                            return
+                        acknowledged.append(b"t/%d/%d" % (number, i))
+            except (h2client.Closed, OSError):
+                return
+            except Exception as error:
+                problems.append(repr(error))
+
+        threads = [threading.Thread(target=write, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        begin = time.monotonic()
+        status = node.stop()
+        took = time.monotonic() - begin
+        for thread in threads:
+            thread.join(30)
+        self.assertEqual(problems, [])
+        if not harness.Config.is_etcd():  # etcd ends by the signal itself
+            self.assertEqual(status, 0, node.log_tail())
+        self.assertLess(took, 20)
+        node.start()
+        with h2client.Connection(node.client_port) as connection:
+            there = {pair[0] for pair in h2client.pairs_of(connection.range(b"t/", b"t0").response)}
+        self.assertGreater(len(acknowledged), 10)
+        self.assertEqual(set(acknowledged) - there, set())
+
+    def test_second_process_on_the_directory_is_refused(self):
+        self.skip_for_etcd("3.4 waits for the lock for ever")
+        node = self.node().start()
+        second = self.node("second")
+        second.data = node.data
+        second.spawn()
+        status = second.process.wait(20)
+        self.assertNotEqual(status, 0)
+        self.assertIn(str(node.data), second.log_text())
+        self.assertRegex(second.log_text().lower(), "lock|in use|another|used by")
+        self.assertEqual(node.etcdctl("put", "a", "1").output, "OK\n")
+
+    def test_occupied_port_is_named(self):
+        node = self.node().start()
+        second = self.node("second", ports=(node.client_port, harness.free_ports(1)[0])).spawn()
+        self.assertNotEqual(second.process.wait(20), 0)
+        self.assertIn(str(node.client_port), second.log_text())
+        self.assertEqual(node.etcdctl("put", "a", "1").output, "OK\n")
+
+
+class ConfigurationTest(harness.NodeTest):
+    def output_of(self, arguments, environment=None):
+        """(status, all output) of a server that is expected to end by itself."""
+        node = self.node(environment=environment)
+        node.spawn(arguments)
+        try:
+            return node.process.wait(15), node.log_text()
+        except subprocess.TimeoutExpired:
+            self.fail(f"it started with {arguments}\n{node.log_tail()}")
+
+    def test_every_problem_is_listed_at_once(self):
+        self.skip_for_etcd("it names the first only")
+        status, text = self.output_of(["--no-such-flag", "1", "--listen-client-urls", "nonsense", "--snapshot-count", "many",
+                                       "--heartbeat-interval=x", "--data-dir", str(self.directory / "d")])
+        self.assertNotEqual(status, 0)
+        for flag in ("no-such-flag", "listen-client-urls", "snapshot-count", "heartbeat-interval"):
+            self.assertIn(flag, text)
+
+    def test_unknown_flag_is_refused(self):
+        status, text = self.output_of(["--no-such-flag"])
+        self.assertNotEqual(status, 0)
+        self.assertIn("no-such-flag", text)
+
+    def test_flag_and_environment_conflict(self):
+        status, text = self.output_of(["--name", "a", "--data-dir", str(self.directory / "d")], {"ETCD_NAME": "b"})
+        self.assertNotEqual(status, 0)
+        self.assertIn("ETCD_NAME", text)
+        self.assertIn("conflicting environment variable", text)
+
+    def test_environment_configures(self):
+        node = self.node()
+        flags = node.flags()
+        node.environment = {"ETCD_" + name[2:].upper().replace("-", "_"): value
+                            for name, value in zip(flags[::2], flags[1::2])}
+        node.flags = lambda: []
+        node.start()
+        self.assertIn("e2e", node.etcdctl("member", "list").output)
+
+    def test_config_file_configures(self):
+        node = self.node()
+        flags = node.flags()
+        file = self.directory / "config.yaml"
+        file.write_text("".join(f"{name[2:]}: {value}\n" for name, value in zip(flags[::2], flags[1::2])))
+        node.flags = lambda: ["--config-file", str(file)]
+        node.start()
+        self.assertIn("e2e", node.etcdctl("member", "list").output)
+        self.assertTrue(node.data.exists())
+
+    def test_unwritable_data_directory_is_named(self):
+        file = self.directory / "file"
+        file.write_text("not a directory")
+        node = self.node()
+        node.data = file / "data"
+        status, text = self.output_of(node.flags())
+        self.assertNotEqual(status, 0)
+        self.assertIn(str(node.data), text)
+
+    def test_version_and_help(self):
+        for flag in ("--version", "--help"):
+            done = subprocess.run([str(harness.Config.server), flag], capture_output=True, timeout=15)
+            self.assertEqual(done.returncode, 0)
+            self.assertTrue(done.stdout + done.stderr)
+
+
+class DurableWritesTest(harness.NodeTest):
+    """What one put costs on the disk; read from the server's own metrics and the kernel's accounting."""
+
+    def metric(self, node, name):
+        found = re.search(rf"^{name} ([0-9.e+]+)$", node.http_get("/metrics")[1].decode(), flags=re.M)
+        self.assertIsNotNone(found, f"no metric {name}")
+        return int(float(found[1]))
+
+    def durable_writes(self, node):
+        """Completed for requests: the promise written after a burst is not one."""
+        return (self.metric(node, "metastore_wal_durable_writes_total")
+                - self.metric(node, "metastore_wal_promise_writes_total"))
+
+    def setUp(self):
+        super().setUp()
+        self.skip_for_etcd("it has not these metrics")
+
+    def test_lone_puts_cost_one_durable_write_each(self):
+        node = self.node().start()
+        with h2client.Connection(node.client_port) as connection:
+            self.assertEqual(connection.put(b"warm", b"x").status, 0)
+            time.sleep(PROMISE_WAIT_S)
+            before = self.durable_writes(node)
+            for i in range(200):
+                self.assertEqual(connection.put(b"lone/%d" % i, b"x" * 256).status, 0)
+            time.sleep(PROMISE_WAIT_S)
+            self.assertEqual(self.durable_writes(node) - before, 200)
+
+    def test_idle_node_writes_nothing(self):
+        node = self.node().start()
+        node.etcdctl("put", "a", "1")
+        time.sleep(3)  # segments are prepared ahead, then silence
+        frames, written = self.metric(node, "metastore_wal_durable_writes_total"), node.written_bytes()
+        time.sleep(4)
+        self.assertEqual(self.metric(node, "metastore_wal_durable_writes_total"), frames)
+        self.assertEqual(node.written_bytes(), written)
+
+    def test_reads_write_nothing(self):
+        node = self.node().start()
+        with h2client.Connection(node.client_port) as connection:
+            connection.put(b"a", b"1")
+            time.sleep(3)
+            frames = self.metric(node, "metastore_wal_durable_writes_total")
+            for _ in range(100):
+                self.assertEqual(connection.range(b"a").status, 0)
+            time.sleep(PROMISE_WAIT_S)
+            self.assertEqual(self.metric(node, "metastore_wal_durable_writes_total"), frames)
+
+
+class FullDiskTest(harness.NodeTest):
+    FILE_SYSTEM_MIB = 640
+    LEFT_MIB = 24  # what is left to the server once it runs
+    VALUE = os.urandom(64 * 1024)
+
+    def setUp(self):
+        super().setUp()
+        self.skip_for_etcd("it ends when its disk is full")
+        image = self.directory / "disk.img"
+        mount = tempfile.mkdtemp(prefix="mount-", dir=self.directory)
+        with open(image, "wb") as file:
+            file.truncate(self.FILE_SYSTEM_MIB << 20)
+        mkfs = shutil.which("mkfs.ext4", path=os.environ["PATH"] + ":/sbin:/usr/sbin")
+        if mkfs is None:
+            self.skipTest("mkfs.ext4 is not installed")
+        subprocess.run([mkfs, "-q", "-m", "0", str(image)], check=True, capture_output=True)
+        mounted = subprocess.run(["mount", "-o", "loop", str(image), mount], capture_output=True, text=True)
+        if mounted.returncode != 0:
+            self.skipTest(f"no right to mount a file system: {mounted.stderr.strip()}")
+        self.mount = mount
+        self.addCleanup(self.unmount)
+
+    def unmount(self):
+        for node in self.nodes:
+            node.kill()
+        for _ in range(50):
+            if subprocess.run(["umount", self.mount], capture_output=True).returncode == 0:
+                return
+            time.sleep(0.1)
+
+    def fill(self, path):
+        """Takes all space but LEFT_MIB."""
+        left = os.statvfs(self.mount)
+        size = left.f_bavail * left.f_frsize - (self.LEFT_MIB << 20)
+        if size > 0:
+            with open(path, "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+
+    def free_mib(self):
+        left = os.statvfs(self.mount)
+        return left.f_bavail * left.f_frsize >> 20
+
+    def put_until_refused(self, connection, acknowledged):
+        """Puts new keys until one is refused; gives the reply."""
+        for _ in range(4 * self.FILE_SYSTEM_MIB * 16):
+            key = b"full/%06d" % len(acknowledged)
+            reply = connection.put(key, self.VALUE, timeout=60)
+            if reply.status != 0:
+                return reply
+            acknowledged.append(key)
+        self.fail(f"the disk has {self.free_mib()} MiB left and takes everything")
+
+    def test_full_disk_refuses_writes_and_recovers(self):
+        node = self.node()
+        node.data = type(node.data)(self.mount) / "data"
+        node.start()
+        time.sleep(2)  # spare segments are prepared ahead
+        ballast = os.path.join(self.mount, "ballast")
+        self.fill(ballast)
+        acknowledged = []
+        with h2client.Connection(node.client_port, timeout=60) as connection:
+            self.assertEqual(connection.put(b"first", b"1").status, 0)
+            reply = self.put_until_refused(connection, acknowledged)
+            print(f"refused after {len(acknowledged)} puts of 64 KiB, {self.free_mib()} MiB free: {reply!r}", flush=True)
+            self.assertIn(reply.status, (8, 14), "ResourceExhausted or Unavailable")
+            self.assertRegex(reply.message.lower(), "space|disk|full")
+
+            self.assertTrue(node.alive(), "it ended instead of refusing")
+            read = connection.range(b"first")
+            self.assertEqual((read.status, h2client.pairs_of(read.response)[0][1]), (0, b"1"))
+            self.assertEqual(connection.range(acknowledged[-1], serializable=True).status, 0)
+            begin = time.monotonic()
+            again = connection.put(b"refused", b"x", timeout=20)
+            self.assertLess(time.monotonic() - begin, 10, "a refusal must be quick")
+            print(f"a small put on the full disk: {again!r}", flush=True)
+
+            os.remove(ballast)
+            harness.wait_until(lambda: connection.put(b"recovered", b"1", timeout=20).status == 0, 30,
+                               "writes go again by themselves once there is room")
+            self.assertEqual(connection.put(b"more", self.VALUE).status, 0)
+        node.kill()
+        node.start()
+        with h2client.Connection(node.client_port, timeout=60) as connection:
+            count = h2client.first(connection.range(b"full/", b"full0", count_only=True).response, 4, 0)
+            self.assertGreaterEqual(count, len(acknowledged))
+            self.assertEqual(h2client.pairs_of(connection.range(b"recovered").response)[0][1], b"1")
+
+
+if __name__ == "__main__":
+    harness.main()
