@@ -72,10 +72,17 @@ Status ConfChanger::ApplySteps(std::span<const ConfChangeStep> steps, Membership
     // A step may be made void by naming nobody.
     if (step.node == kNobody) continue;
     switch (step.kind) {
-      case ConfChangeKind::kAddVoter: editor.MakeVoter(step.node); break;
-      case ConfChangeKind::kAddLearner: editor.MakeLearner(step.node); break;
-      case ConfChangeKind::kRemove: editor.Remove(step.node); break;
-      case ConfChangeKind::kUpdate: break;
+      case ConfChangeKind::kAddVoter:
+        editor.MakeVoter(step.node);
+        break;
+      case ConfChangeKind::kAddLearner:
+        editor.MakeLearner(step.node);
+        break;
+      case ConfChangeKind::kRemove:
+        editor.Remove(step.node);
+        break;
+      case ConfChangeKind::kUpdate:
+        break;
     }
   }
   if (to.config.voters.incoming.empty()) return FailedPreconditionError("removed all voters");

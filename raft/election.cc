@@ -13,9 +13,9 @@ void RaftCore::Reset(Term term) {
     vote_ = kNobody;
   }
   soft_.leader = kNobody;
-  timers_ = {};
+  timers_.election = timers_.heartbeat = 0;
   const auto ticks = static_cast<uint64_t>(config_.election_ticks);
-  timers_.randomized = config_.election_ticks + static_cast<int>(prng_.Below(ticks));
+  timers_.randomized = config_.election_ticks + static_cast<int>(timers_.prng.Below(ticks));
   leadership_ = {};
   tracker_.ResetVotes();
   reads_.RefuseAll();
@@ -88,7 +88,7 @@ bool RaftCore::HasUnappliedConfChange() {
 
 void RaftCore::Hup(CampaignKind kind) {
   // Trap 51: a node that cannot rely on its disk does not offer to lead.
-  if (is_leader() || !Promotable() || !campaign_allowed_) return;
+  if (is_leader() || !Promotable() || !timers_.campaign_allowed) return;
   // Trap 19: with an old membership it might ask the wrong nodes.
   if (HasUnappliedConfChange()) return;
   RunCampaign(kind);
@@ -162,8 +162,11 @@ void RaftCore::HandleVoteResponse(const Message& message) {
         BroadcastAppend();
       }
       return;
-    case VoteResult::kLost: BecomeFollower(term_, kNobody); return;
-    case VoteResult::kPending: return;
+    case VoteResult::kLost:
+      BecomeFollower(term_, kNobody);
+      return;
+    case VoteResult::kPending:
+      return;
   }
   CHECK_UNREACHABLE();
 }

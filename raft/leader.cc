@@ -173,7 +173,9 @@ void RaftCore::HandleAcknowledgement(const Message& message, Progress& progress)
   const bool probe_found = progress.match() == acked && progress.state() == ProgressState::kProbe;
   if (!news && !probe_found) return;
   switch (progress.state()) {
-    case ProgressState::kProbe: progress.BecomeReplicate(); break;
+    case ProgressState::kProbe:
+      progress.BecomeReplicate();
+      break;
     case ProgressState::kSnapshot:
       // Trap 49: whatever snapshot it got, it can go on from there with our log.
       if (progress.match() + 1 >= log_.FirstIndex()) {
@@ -181,7 +183,9 @@ void RaftCore::HandleAcknowledgement(const Message& message, Progress& progress)
         progress.BecomeReplicate();
       }
       break;
-    case ProgressState::kReplicate: progress.FreeInflights(acked); break;
+    case ProgressState::kReplicate:
+      progress.FreeInflights(acked);
+      break;
   }
   const NodeId from = message.from;
   if (MaybeCommit()) {

@@ -57,7 +57,8 @@ void Progress::SentEntries(size_t count, size_t bytes) {
       // One probe at a time; the answer or a heartbeat's answer lets the next one go.
       if (count > 0) append_paused_ = true;
       return;
-    case ProgressState::kSnapshot: break;
+    case ProgressState::kSnapshot:
+      break;
   }
   CHECK_UNREACHABLE();
 }
@@ -117,9 +118,12 @@ void ProgressMap::Erase(NodeId id) {
 
 std::string_view Name(ProgressState state) {
   switch (state) {
-    case ProgressState::kProbe: return "StateProbe";
-    case ProgressState::kReplicate: return "StateReplicate";
-    case ProgressState::kSnapshot: return "StateSnapshot";
+    case ProgressState::kProbe:
+      return "StateProbe";
+    case ProgressState::kReplicate:
+      return "StateReplicate";
+    case ProgressState::kSnapshot:
+      return "StateSnapshot";
   }
   CHECK_UNREACHABLE();
 }

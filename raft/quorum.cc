@@ -84,9 +84,12 @@ VoteResult CountVotes(const JointQuorum& quorum, const VoteLookup& votes) {
 
 std::string_view Name(VoteResult result) {
   switch (result) {
-    case VoteResult::kPending: return "VotePending";
-    case VoteResult::kLost: return "VoteLost";
-    case VoteResult::kWon: return "VoteWon";
+    case VoteResult::kPending:
+      return "VotePending";
+    case VoteResult::kLost:
+      return "VoteLost";
+    case VoteResult::kWon:
+      return "VoteWon";
   }
   CHECK_UNREACHABLE();
 }

@@ -9,10 +9,10 @@ namespace metastore::raft {
 RaftCore::RaftCore(const Config& config, LogView& view, const InitialState& state)
     : config_(config),
       log_(view, {config.apply_bytes_max, config.apply_before_durable}),
-      prng_(config.seed),
       term_(state.hard_state.term),
       vote_(state.hard_state.vote),
-      reads_(config.reads_max, prng_.Next() >> 8) {
+      timers_(config.seed),
+      reads_(config.reads_max, timers_.prng.Next() >> 8) {
   CHECK(config.Validate().ok());
   CHECK(state.conf.empty() || state.applied > LogIndex());
   log_.Begin(state.hard_state.commit, state.applied);
@@ -57,7 +57,7 @@ void RaftCore::StepDown() {
 }
 
 void RaftCore::SetCampaignAllowed(bool allowed) {
-  campaign_allowed_ = allowed;
+  timers_.campaign_allowed = allowed;
   const bool campaigns = soft_.role == Role::kPreCandidate || soft_.role == Role::kCandidate;
   if (!allowed && campaigns) BecomeFollower(term_, kNobody);
 }
@@ -116,7 +116,9 @@ void RaftCore::Send(Message message) {
       message.term = Term();
       break;
     case MessageType::kVoteResponse:
-    case MessageType::kPreVoteResponse: outbox_.after_durable.push_back(std::move(message)); return;
+    case MessageType::kPreVoteResponse:
+      outbox_.after_durable.push_back(std::move(message));
+      return;
     case MessageType::kAppendResponse:
       // Traps 28 and 29: answers that promise something, rejections included, wait for the disk.
       message.term = term_;
@@ -127,8 +129,11 @@ void RaftCore::Send(Message message) {
     case MessageType::kHeartbeatResponse:
     case MessageType::kSnapshot:
     case MessageType::kReadIndexResponse:
-    case MessageType::kTimeoutNow: message.term = term_; break;
-    case MessageType::kStorageAppendResponse: CHECK_UNREACHABLE();
+    case MessageType::kTimeoutNow:
+      message.term = term_;
+      break;
+    case MessageType::kStorageAppendResponse:
+      CHECK_UNREACHABLE();
   }
   CHECK_NE(message.to, config_.id);
   outbox_.now.push_back(std::move(message));

@@ -207,6 +207,10 @@ class RaftCore final {
  private:
   enum class CampaignKind : uint8_t { kPreElection, kElection, kTransfer };
   struct Timers {
+    explicit Timers(uint64_t seed) : prng(seed) {}
+
+    Prng prng;
+    bool campaign_allowed = true;
     int election = 0;    // ticks since a leader was heard; a leader's since its last quorum check
     int heartbeat = 0;   // a leader's since its last heartbeat
     int randomized = 0;  // the election timeout in force
@@ -317,11 +321,9 @@ class RaftCore final {
   const Config config_;
   RaftLog log_;
   Tracker tracker_;
-  Prng prng_;
   Term term_;
   NodeId vote_;
   SoftState soft_;
-  bool campaign_allowed_ = true;
   Timers timers_;
   Leadership leadership_;
   ReadQueue reads_;

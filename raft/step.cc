@@ -13,7 +13,8 @@ bool IsResponse(MessageType type) {
     case MessageType::kVoteResponse:
     case MessageType::kPreVoteResponse:
     case MessageType::kHeartbeatResponse:
-    case MessageType::kStorageAppendResponse: return true;
+    case MessageType::kStorageAppendResponse:
+      return true;
     case MessageType::kReadIndexResponse:  // from a leader, whom a learner on its way in may not
                                            // know
     case MessageType::kPropose:
@@ -24,7 +25,8 @@ bool IsResponse(MessageType type) {
     case MessageType::kSnapshot:
     case MessageType::kReadIndex:
     case MessageType::kTransferLeader:
-    case MessageType::kTimeoutNow: return false;
+    case MessageType::kTimeoutNow:
+      return false;
   }
   CHECK_UNREACHABLE();
 }
@@ -86,6 +88,10 @@ Status RaftCore::CheckAppend(const Message& message) const {
 }
 
 Status RaftCore::StepAny(Message message) {
+  const bool vote_answer =
+      message.type == MessageType::kVoteResponse || message.type == MessageType::kPreVoteResponse;
+  // Of whatever term: what is committed stays so, and a refused pre-vote may bear an earlier one.
+  if (vote_answer && message.reject) LearnCommit(message.log);
   if (message.term > term_) {
     if (!StepHigherTerm(message)) return OkStatus();
   } else if (message.term < term_ && message.term != Term()) {
@@ -93,23 +99,28 @@ Status RaftCore::StepAny(Message message) {
     return OkStatus();
   }
   switch (message.type) {
-    case MessageType::kStorageAppendResponse: HandleStorageAppend(message); return OkStatus();
+    case MessageType::kStorageAppendResponse:
+      HandleStorageAppend(message);
+      return OkStatus();
     case MessageType::kVote:
-    case MessageType::kPreVote: HandleVoteRequest(message); return OkStatus();
-    case MessageType::kReadIndex: HandleReadIndex(message); return OkStatus();
-    case MessageType::kVoteResponse:
-    case MessageType::kPreVoteResponse:
-      if (message.reject) LearnCommit(message.log);
-      return StepByRole(std::move(message));
+    case MessageType::kPreVote:
+      HandleVoteRequest(message);
+      return OkStatus();
+    case MessageType::kReadIndex:
+      HandleReadIndex(message);
+      return OkStatus();
     case MessageType::kPropose:
     case MessageType::kAppend:
     case MessageType::kAppendResponse:
+    case MessageType::kVoteResponse:
+    case MessageType::kPreVoteResponse:
     case MessageType::kHeartbeat:
     case MessageType::kHeartbeatResponse:
     case MessageType::kSnapshot:
     case MessageType::kReadIndexResponse:
     case MessageType::kTransferLeader:
-    case MessageType::kTimeoutNow: return StepByRole(std::move(message));
+    case MessageType::kTimeoutNow:
+      return StepByRole(std::move(message));
   }
   CHECK_UNREACHABLE();
 }
@@ -171,12 +182,14 @@ void RaftCore::HandleStorageAppend(const Message& message) {
 
 Status RaftCore::StepByRole(Message message) {
   switch (soft_.role) {
-    case Role::kFollower: return StepFollower(std::move(message));
+    case Role::kFollower:
+      return StepFollower(std::move(message));
     case Role::kPreCandidate:
     case Role::kCandidate:
       if (FromLeader(message.type)) return FollowLeader(std::move(message));
       return StepCandidate(message);
-    case Role::kLeader: return StepLeader(std::move(message));
+    case Role::kLeader:
+      return StepLeader(std::move(message));
   }
   CHECK_UNREACHABLE();
 }

@@ -318,6 +318,29 @@ TEST(Election, ARefusedVoteTellsTheCandidateWhatIsCommitted) {
   EXPECT_EQ(cluster.core(3).commit(), committed);
 }
 
+TEST(Election, ARefusalOfAnEarlierTermTellsItToo) {
+  Cluster cluster(Nodes(3, false));
+  cluster.Elect(1);
+  cluster.lost = [](const Message& m) { return m.from == NodeId(3); };
+  cluster.Propose(1, "x");
+  while (cluster.core(3).last_index() < cluster.core(1).last_index()) {
+    ASSERT_TRUE(cluster.Deliver(0) | cluster.Flush(3));
+  }
+  const EntryId last{cluster.core(3).term(), cluster.core(3).last_index()};
+  ASSERT_LT(cluster.core(3).commit(), last.index);
+  Message refusal;
+  refusal.type = MessageType::kPreVoteResponse;
+  refusal.from = NodeId(2);
+  refusal.term = Term(1);
+  refusal.reject = true;
+  refusal.log = {last.term + 1, last.index};  // another entry than ours: proves nothing
+  ASSERT_TRUE(cluster.core(3).Step(refusal).ok());
+  EXPECT_LT(cluster.core(3).commit(), last.index);
+  refusal.log = last;
+  ASSERT_TRUE(cluster.core(3).Step(refusal).ok());
+  EXPECT_EQ(cluster.core(3).commit(), last.index);
+}
+
 TEST(Election, ANodeThatMayNotCampaignStillVotes) {
   // Trap 51.
   Cluster cluster(Nodes(3, false));

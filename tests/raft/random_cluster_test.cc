@@ -177,19 +177,24 @@ class RandomRun {
   uint64_t reads_ = 0;
 };
 
-// MS_RAFT_SEEDS in the environment runs that many more.
-uint64_t SeedsCount() {
-  const char* more = std::getenv("MS_RAFT_SEEDS");
-  return 150 + (more == nullptr ? 0 : std::strtoull(more, nullptr, 10));
+uint64_t Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? 0 : std::strtoull(value, nullptr, 10);
 }
 
+// MS_RAFT_SEEDS in the environment runs that many more; MS_RAFT_SEED only that one.
 void RunSeeds(uint64_t first, bool safe_elections) {
-  const uint64_t count = SeedsCount();
+  uint64_t count = 150 + Environment("MS_RAFT_SEEDS");
+  if (const uint64_t only = Environment("MS_RAFT_SEED"); only != 0) {
+    first = only;
+    count = 1;
+  }
   for (uint64_t seed = first; seed < first + count; ++seed) {
-    SCOPED_TRACE("seed " + std::to_string(seed));
     RandomRun(seed, safe_elections).Run(6000);
     if (testing::Test::HasFailure()) {
-      GTEST_FAIL() << "replay: the seed above, raft_test --gtest_filter=RandomCluster.*";
+      GTEST_FAIL() << "replay: MS_RAFT_SEED=" << seed << " raft_test --gtest_filter="
+                   << testing::UnitTest::GetInstance()->current_test_info()->test_suite_name()
+                   << "." << testing::UnitTest::GetInstance()->current_test_info()->name();
     }
   }
 }
