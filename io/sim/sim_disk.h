@@ -7,10 +7,10 @@
 // stream of the world's seed.
 //
 // How a test uses it:
-//   disk.faults().Set(SimFault::kLostWrite, 1000, 1);            // one in a thousand, at most once
-//   disk.FailNext(SimFault::kSyncError, "segment");              // the next sync of such a path
-//   disk.CrashAt(k, SimCrash::kTorn);                            // power goes within the k-th
-//   SimImage image = disk.CloneAfterPowerLoss(seed);             // and the original goes on
+//   disk.faults().Set(SimFault::kLostWrite, 1000, 1);      // one in a thousand, at most once
+//   disk.FailNext(SimFault::kSyncError, "segment");        // the next sync of such a path
+//   disk.CrashAt(k, SimCrash::kTorn);                      // power goes within the k-th operation
+//   SimImage image = disk.CloneAfterPowerLoss(seed);       // and the original goes on
 #pragma once
 
 #include <array>

@@ -481,7 +481,8 @@ std::vector<PendingOf> PendingInOrder(const std::vector<Inode*>& inodes) {
 
 void SimImage::LosePower(PowerLossMode mode, Prng& prng) {
   std::vector<Inode*> inodes;
-  VisitAll([&inodes](Inode& inode) { inodes.push_back(&inode); });
+  std::vector<Inode*> directories;
+  VisitAll([&](Inode& inode) { (inode.is_directory ? directories : inodes).push_back(&inode); });
   const std::vector<PendingOf> all = PendingInOrder(inodes);
   uint64_t sectors = 0;
   std::map<uint64_t, uint64_t> resizes_left;  // by file
@@ -507,7 +508,6 @@ void SimImage::LosePower(PowerLossMode mode, Prng& prng) {
     }
   }
   for (Inode* inode : inodes) {
-    if (inode->is_directory) LosePendingNames(*inode, survivors);
     // The size that a write has set by reaching beyond the end is metadata as well.
     const bool size_kept = !inode->pending.empty() && survivors.OfMetadata(1) == 1;
     if (size_kept) inode->durable_size = std::max(inode->durable_size, ends[inode->id]);
@@ -516,6 +516,8 @@ void SimImage::LosePower(PowerLossMode mode, Prng& prng) {
     inode->cached = inode->durable;
     inode->cached_size = inode->durable_size;
   }
+  // Last, since files that lose their names end here. Directories never do.
+  for (Inode* inode : directories) LosePendingNames(*inode, survivors);
 }
 
 InodeRef SimImage::FindById(uint64_t id) const {

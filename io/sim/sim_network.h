@@ -11,9 +11,8 @@
 //    (kUnavailable).
 //  - A killed process: its machine resets all its connections.
 //  - Power loss: on a part of the connections nothing is heard any more (half open). Such a one
-//  ends
-//    only by sending: after `give_up` without an answer, or by the reset a machine gives once it
-//    runs a process again.
+//    ends only by sending: after `give_up` without an answer, or by the reset a machine gives once
+//    it runs a process again.
 #pragma once
 
 #include <cstdint>

@@ -113,6 +113,13 @@ TEST_F(SimDiskTest, FilesAreCountedAgainstTheCapacityAndRemovalGivesRoom) {
   EXPECT_EQ(Write(3, Blocks(2, 'a')).code(), StatusCode::kResourceExhausted);
   EXPECT_TRUE(Write(0, Blocks(3, 'a')).ok());  // allocated space never lacks
   EXPECT_TRUE(Write(3, Blocks(1, 'a')).ok());
+  {
+    StatusOr<std::unique_ptr<io::File>> other =
+        world_.Await(*runtime_, runtime_->OpenFile("/g", io::OpenMode::kCreate));
+    ASSERT_TRUE(other.ok());
+    EXPECT_EQ(world_.Await(*runtime_, DoAllocate(**other, kBlock)).code(),
+              StatusCode::kResourceExhausted);  // the other file has it all
+  }
   StatusOr<io::FileSystemFacts> facts = world_.Await(*runtime_, runtime_->FactsOf("/"));
   EXPECT_EQ(facts->free_bytes, 0u);
   ASSERT_TRUE(world_.Await(*runtime_, DoTruncate(*file_, kBlock)).ok());
