@@ -3,6 +3,7 @@
 // Each function is one request on its edge core: decode, permit, refuse early what apply would refuse
 // anyway, send it to the state core, encode the answer.
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/txn_check.h"
@@ -12,6 +13,7 @@
 #include "server/authorise.h"
 #include "server/kv_codec.h"
 #include "server/method_table.h"
+#include "server/read_txn.h"
 
 namespace metastore::server {
 namespace {
@@ -95,6 +97,27 @@ io::Task<net::GrpcReply> DeleteRange(Edge& edge, net::GrpcRequest& request) {
   co_return ReplyWith(response);
 }
 
+// Whether every range asks for no more than this member's own state; also true of none.
+bool AllSerializable(const etcdserverpb::TxnRequest& message) {
+  const auto serializable = [](const etcdserverpb::RequestOp& op) {
+    return op.request_range().serializable();
+  };
+  return std::ranges::all_of(message.success(), serializable) &&
+         std::ranges::all_of(message.failure(), serializable);
+}
+
+io::Task<net::GrpcReply> ReadTxn(Edge& edge, net::GrpcRequest& request, const engine::TxnOp& txn,
+                                 bool serializable) {
+  StatusOr<ReadTxnAnswer> answer =
+      co_await RunReadTxn(edge, edge.TermsOf(request), txn, serializable);
+  if (!answer.ok()) co_return net::GrpcReply{.status = answer.status()};
+  etcdserverpb::TxnResponse response;
+  edge.FillHeader(answer->revision, answer->term, *response.mutable_header());
+  AnswerReads reads(answer->ranges);
+  EncodeTxn(txn, answer->result, reads, response);
+  co_return ReplyWith(response);
+}
+
 io::Task<net::GrpcReply> Txn(Edge& edge, net::GrpcRequest& request) {
   etcdserverpb::TxnRequest message;
   Status parsed = ParseRequest(request, message);
@@ -108,6 +131,10 @@ io::Task<net::GrpcReply> Txn(Edge& edge, net::GrpcRequest& request) {
   const auto& txn = std::get<engine::TxnOp>(command.op);
   Status permitted = Authorise(principal, txn);
   if (!permitted.ok()) co_return net::GrpcReply{.status = std::move(permitted)};
+  if (IsReadOnly(txn)) {
+    net::GrpcReply reply = co_await ReadTxn(edge, request, txn, AllSerializable(message));
+    co_return reply;
+  }
 
   Write write{.header = command.header, .command = engine::EncodeCommand(command)};
   write.quota_cost_bytes = QuotaCostOf(txn);

@@ -47,7 +47,14 @@ ProposeCall* Proposals::FindReader(std::string_view command) const {
 }
 
 void Proposals::Detach(ProposeCall& call) {
-  CHECK_EQ(pending_.erase(call.id), 1u);
+  const auto found = pending_.find(call.id);
+  CHECK(found != pending_.end());
+  Remove(found);
+}
+
+void Proposals::Remove(PendingMap::iterator at) {
+  const ProposeCall& call = *at->second;
+  pending_.erase(at);
   CHECK_GE(bytes_, call.bytes);
   bytes_ -= call.bytes;
   if (call.op != nullptr) --readers_;
@@ -57,7 +64,7 @@ void Proposals::Resolve(const engine::RequestId& id, WriteResult&& result) {
   const auto found = pending_.find(id);
   if (found == pending_.end()) return;  // another node's, or its client gave up
   ProposeCall& call = *found->second;
-  Detach(call);
+  Remove(found);
   call.result = std::move(result);
   call.Return(runtime_);
 }

@@ -55,10 +55,13 @@ class Proposals final {
   const ProposalStats& stats() const { return stats_; }
 
  private:
+  using PendingMap = absl::flat_hash_map<engine::RequestId, ProposeCall*>;
+
+  void Remove(PendingMap::iterator at);
   size_t FailBefore(MonoTime now, const ClientError& error);
 
   io::Runtime& runtime_;
-  absl::flat_hash_map<engine::RequestId, ProposeCall*> pending_;  // all admitted
+  PendingMap pending_;  // all admitted
   std::deque<raft::Payload> waiting_;
   std::vector<engine::RequestId> ended_;  // scratch of FailBefore
   size_t bytes_ = 0;

@@ -376,6 +376,16 @@ TEST_F(ConfigTest, FileSetsEverything) {
   EXPECT_EQ(config.member.wal_dir, "f.etcd/member/wal");
 }
 
+TEST_F(ConfigTest, TheFileInDeployIsGood) {
+  const std::string path = MS_TEST_DATA "/../../deploy/metastore.yml";
+  const StatusOr<std::string> text = ProcessConfigSources().read_file(path);
+  ASSERT_TRUE(text.ok()) << text.status();
+  const StatusOr<ParsedConfig> parsed = ParseFile(*text);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_TRUE(parsed->warnings.empty());
+  EXPECT_EQ(parsed->config.member.data_dir, "/var/lib/metastore");
+}
+
 TEST_F(ConfigTest, JsonIsYamlToo) {
   const StatusOr<ParsedConfig> parsed = ParseFile(R"({"name": "j", "max-txn-ops": 4})");
   ASSERT_TRUE(parsed.ok()) << parsed.status();
@@ -429,6 +439,7 @@ TEST_F(ConfigTest, ProblemsOfTheFileAreListedWithTheirPlace) {
 TEST_F(ConfigTest, UnreadableAndBrokenFilesAreProblems) {
   ExpectProblem(Parse({"--config-file=absent.yml"}), "absent.yml: cannot read it");
   ExpectProblem(ParseFile("name: [a"), "c.yml: ");
+  ExpectProblem(ParseFile(std::string(100000, '[')), "c.yml: ");
   ExpectProblem(ParseFile("just text"), "expected `flag: value` lines");
   ExpectProblem(ParseFile(std::string(2 << 20, ' ')), "larger than");
   EXPECT_TRUE(ParseFile("").ok());
