@@ -1,5 +1,5 @@
-// ByteBudget: memory that many connections of a core share. Taking is refused, never queued: a wait for memory that only
-// other waiters could free would never end.
+// ByteBudget: memory that many connections of a core share. Taking is refused, never queued: a wait
+// for memory that only other waiters could free would never end.
 #pragma once
 
 #include <cstddef>

@@ -1,8 +1,8 @@
-// ByteStream: one connection's bytes, in order, both ways; what everything above sockets talks to. Plain TCP is one
-// implementation, TLS another.
+// ByteStream: one connection's bytes, in order, both ways; what everything above sockets talks to.
+// Plain TCP is one implementation, TLS another.
 //
-// Owned by one connection on one core. At most one Receive and one Send are under way at a time (CHECKed). After Close
-// both complete with kCancelled; only then may it be destroyed.
+// Owned by one connection on one core. At most one Receive and one Send are under way at a time
+// (CHECKed). After Close both complete with kCancelled; only then may it be destroyed.
 #pragma once
 
 #include <memory>
@@ -22,7 +22,8 @@ class ByteStream {
   // Errors: kUnavailable  the connection is lost (or the TLS record layer failed)
   //         kCancelled    closed by this side, or the runtime is stopping
   virtual io::Task<StatusOr<io::ReceivedBytes>> Receive() = 0;
-  // Completes when all of `bytes` is in the system's hands; the caller keeps them in place until then. Errors as Receive.
+  // Completes when all of `bytes` is in the system's hands; the caller keeps them in place until
+  // then. Errors as Receive.
   virtual io::Task<Status> Send(std::string_view bytes) = 0;
   // No more is sent: the peer sees end of stream after what was sent.
   virtual void ShutdownSend() = 0;

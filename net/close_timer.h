@@ -1,4 +1,5 @@
-// CloseTimer: closes a stream at a deadline, so that a wait for the peer ends. And CloseOnStop: closes it on a stop.
+// CloseTimer: closes a stream at a deadline, so that a wait for the peer ends. And CloseOnStop:
+// closes it on a stop.
 #pragma once
 
 #include "io/signal.h"
@@ -42,7 +43,9 @@ class CloseOnStop final {
  public:
   CloseOnStop(ByteStream& stream, io::StopToken stop) {
     callback_.stream = &stream;
-    callback_.stopped = [](io::StopCallback& callback) { static_cast<Callback&>(callback).stream->Close(); };
+    callback_.stopped = [](io::StopCallback& callback) {
+      static_cast<Callback&>(callback).stream->Close();
+    };
     if (!stop.Register(callback_)) stream.Close();
   }
   CloseOnStop(const CloseOnStop&) = delete;

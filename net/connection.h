@@ -1,8 +1,8 @@
-// One accepted connection, from its first bytes to its close: the protocol is told by the first bytes, as etcd does it on
-// plain ports (HTTP/2 begins with "PRI * HTTP/2.0", RFC 9113 3.4).
+// One accepted connection, from its first bytes to its close: the protocol is told by the first
+// bytes, as etcd does it on plain ports (HTTP/2 begins with "PRI * HTTP/2.0", RFC 9113 3.4).
 //
-// Runs as one root task of ClientServer, and for HTTP/2 further ones of its own gate. What ConnectionHost lends outlives
-// every connection.
+// Runs as one root task of ClientServer, and for HTTP/2 further ones of its own gate. What
+// ConnectionHost lends outlives every connection.
 #pragma once
 
 #include <string>
@@ -33,10 +33,12 @@ struct ConnectionHost {
 };
 
 enum class Protocol : uint8_t { kUndecided, kHttp2, kHttp1 };
-// What a connection that begins with `first` speaks. Three bytes decide: no HTTP/1 method begins with "PRI".
+// What a connection that begins with `first` speaks. Three bytes decide: no HTTP/1 method begins
+// with "PRI".
 Protocol SniffProtocol(std::string_view first);
 
-// Serves `stream` until it ends; it is closed then. Never fails: whatever goes wrong is the peer's loss and is counted.
+// Serves `stream` until it ends; it is closed then. Never fails: whatever goes wrong is the peer's
+// loss and is counted.
 io::Task<void> ServeConnection(ConnectionHost& host, ByteStream& stream, PortUse use);
 
 // The same once the protocol is known and `first` has been received.

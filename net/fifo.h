@@ -1,5 +1,6 @@
-// Fifo: a first-in first-out sequence in one vector, for queues that are bounded by what they hold (bytes, windows) and
-// mostly empty: an empty one owns no memory until its first push, and keeps it afterwards.
+// Fifo: a first-in first-out sequence in one vector, for queues that are bounded by what they hold
+// (bytes, windows) and mostly empty: an empty one owns no memory until its first push, and keeps it
+// afterwards.
 #pragma once
 
 #include <cstddef>

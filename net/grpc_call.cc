@@ -17,12 +17,15 @@ io::Task<io::WaitResult> GrpcCall::WaitFor(io::Signal& signal) {
   co_return result;
 }
 
-Status GrpcCall::ClosedStatus() const { return CancelledError("the call is over: reset, timed out or disconnected"); }
+Status GrpcCall::ClosedStatus() const {
+  return CancelledError("the call is over: reset, timed out or disconnected");
+}
 
 io::Task<StatusOr<std::optional<std::string>>> GrpcCall::Read() {
   CHECK(!inbound_.reading);
   inbound_.reading = true;
-  while (open() && !stop_->stopped() && inbound_.unread.empty() && inbound_.broken.ok() && !inbound_.ended) {
+  while (open() && !stop_->stopped() && inbound_.unread.empty() && inbound_.broken.ok() &&
+         !inbound_.ended) {
     co_await WaitFor(inbound_.readable);
   }
   inbound_.reading = false;
@@ -56,8 +59,10 @@ void GrpcCall::Clear() {
   stream_ = nullptr;
   metadata_.Clear();
   // A buffer that the handler did not take serves the next call.
-  if (request_.has_value() && request_->message.capacity() > 0) request_->message.swap(inbound_.assembler.message());
-  if (inbound_.assembler.message().capacity() > kMessageKeptBytes) std::string().swap(inbound_.assembler.message());
+  if (request_.has_value() && request_->message.capacity() > 0)
+    request_->message.swap(inbound_.assembler.message());
+  if (inbound_.assembler.message().capacity() > kMessageKeptBytes)
+    std::string().swap(inbound_.assembler.message());
   inbound_.assembler.Reset();
   request_.reset();
   stop_.reset();

@@ -1,10 +1,11 @@
 // GrpcCall: one gRPC call, unary or streaming, from its request headers to its trailers.
 //
-// Made by GrpcCallPool and used by one GrpcSession at a time, on one core; reused, so that a unary call allocates almost
-// nothing. It is alive while its stream is open or its handler runs.
+// Made by GrpcCallPool and used by one GrpcSession at a time, on one core; reused, so that a unary
+// call allocates almost nothing. It is alive while its stream is open or its handler runs.
 //
-// Reading (streams): whole messages wait unread within the stream's window, which opens as they are read; the message
-// under way opens it by itself once nothing waits before it, since it may be larger than the window.
+// Reading (streams): whole messages wait unread within the stream's window, which opens as they are
+// read; the message under way opens it by itself once nothing waits before it, since it may be
+// larger than the window.
 #pragma once
 
 #include <memory>
@@ -43,12 +44,12 @@ class GrpcCall final : public GrpcStream, public io::ListLink {
   };
   struct Inbound {
     MessageAssembler assembler;
-    Fifo<std::string> unread;       // streams: whole messages
-    size_t messages = 0;             // that were completed
-    size_t unconsumed = 0;           // bytes the stream's window is still closed for
-    size_t held = 0;                 // bytes taken from the held_requests budget
-    bool ended = false;              // the client has half-closed
-    Status broken;                   // the client broke a rule of framing or size
+    Fifo<std::string> unread;  // streams: whole messages
+    size_t messages = 0;       // that were completed
+    size_t unconsumed = 0;     // bytes the stream's window is still closed for
+    size_t held = 0;           // bytes taken from the held_requests budget
+    bool ended = false;        // the client has half-closed
+    Status broken;             // the client broke a rule of framing or size
     bool reading = false;
     io::Signal readable;
   };
@@ -69,8 +70,8 @@ class GrpcCall final : public GrpcStream, public io::ListLink {
   GrpcSession* session_ = nullptr;
   Http2Stream* stream_ = nullptr;  // null once closed
   MethodMatch match_;
-  bool running_ = false;           // its handler's task is alive
-  size_t place_ = 0;               // in the session's list
+  bool running_ = false;  // its handler's task is alive
+  size_t place_ = 0;      // in the session's list
   std::string path_;
   Metadata metadata_;
   std::optional<io::StopSource> stop_;

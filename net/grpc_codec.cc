@@ -9,21 +9,30 @@ namespace metastore::net {
 namespace {
 
 constexpr std::string_view kHexDigits = "0123456789ABCDEF";
-constexpr std::string_view kBase64Digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr std::string_view kBase64Digits =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr size_t kTimeoutDigitsMax = 8;
-// Memory is given to a message as its bytes arrive, so that an announced length alone costs nothing.
+// Memory is given to a message as its bytes arrive, so that an announced length alone costs
+// nothing.
 constexpr size_t kMessageReserveMax = 64 * limits::kKiB;
 
 // Nanoseconds of a grpc-timeout unit; 0 for an unknown one.
 int64_t UnitNanoseconds(char unit) {
   switch (unit) {
-    case 'H': return 3600 * 1'000'000'000LL;
-    case 'M': return 60 * 1'000'000'000LL;
-    case 'S': return 1'000'000'000LL;
-    case 'm': return 1'000'000LL;
-    case 'u': return 1000LL;
-    case 'n': return 1LL;
-    default: return 0;
+    case 'H':
+      return 3600 * 1'000'000'000LL;
+    case 'M':
+      return 60 * 1'000'000'000LL;
+    case 'S':
+      return 1'000'000'000LL;
+    case 'm':
+      return 1'000'000LL;
+    case 'u':
+      return 1000LL;
+    case 'n':
+      return 1LL;
+    default:
+      return 0;
   }
 }
 
@@ -107,7 +116,8 @@ std::string PercentDecoded(std::string_view text) {
 
 StatusOr<std::string> DecodeBase64(std::string_view text) {
   if (text.size() % 4 == 0) {
-    for (int padding = 0; padding < 2 && !text.empty() && text.back() == '='; ++padding) text.remove_suffix(1);
+    for (int padding = 0; padding < 2 && !text.empty() && text.back() == '='; ++padding)
+      text.remove_suffix(1);
   }
   if (text.size() % 4 == 1) return InvalidArgumentError("base64 of an impossible length");
   std::string bytes;
@@ -150,14 +160,18 @@ std::array<char, kMessagePrefixBytes> MessagePrefix(size_t bytes) {
 }
 
 Status MessageAssembler::ParsePrefix(size_t message_bytes_max) {
-  if (prefix_[0] == 1) return InternalError("grpc: compressed flag set with identity or empty encoding");
+  if (prefix_[0] == 1)
+    return InternalError("grpc: compressed flag set with identity or empty encoding");
   if (prefix_[0] != 0) {
-    return InternalError("grpc: received unexpected payload format ", int{static_cast<uint8_t>(prefix_[0])});
+    return InternalError("grpc: received unexpected payload format ",
+                         int{static_cast<uint8_t>(prefix_[0])});
   }
   size_t bytes = 0;
-  for (size_t i = 1; i < kMessagePrefixBytes; ++i) bytes = bytes << 8 | static_cast<uint8_t>(prefix_[i]);
+  for (size_t i = 1; i < kMessagePrefixBytes; ++i)
+    bytes = bytes << 8 | static_cast<uint8_t>(prefix_[i]);
   if (bytes > message_bytes_max) {
-    return ResourceExhaustedError("grpc: received message larger than max (", bytes, " vs. ", message_bytes_max, ")");
+    return ResourceExhaustedError("grpc: received message larger than max (", bytes, " vs. ",
+                                  message_bytes_max, ")");
   }
   message_bytes_ = bytes;
   message_.clear();

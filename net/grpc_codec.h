@@ -1,5 +1,6 @@
-// The byte formats of gRPC over HTTP/2 (github.com/grpc/grpc, doc/PROTOCOL-HTTP2.md) as pure functions: method paths,
-// timeouts, percent-encoded status messages, binary metadata, and length-prefixed messages.
+// The byte formats of gRPC over HTTP/2 (github.com/grpc/grpc, doc/PROTOCOL-HTTP2.md) as pure
+// functions: method paths, timeouts, percent-encoded status messages, binary metadata, and
+// length-prefixed messages.
 #pragma once
 
 #include <array>
@@ -25,16 +26,17 @@ StatusOr<MethodPath> SplitMethodPath(std::string_view path);
 // grpc-timeout: 1 to 8 digits and a unit of H M S m u n. Far deadlines are cut to kTimeoutMax.
 // Errors: kInternal  "malformed grpc-timeout: ..." as grpc-go
 StatusOr<Duration> ParseTimeout(std::string_view text);
-inline constexpr Duration kTimeoutMax = Seconds(100'000'000);  // about three years: sums with Now() cannot overflow
+inline constexpr Duration kTimeoutMax =
+    Seconds(100'000'000);  // about three years: sums with Now() cannot overflow
 
-// Appends `message` as grpc-message carries it: bytes outside 0x20..0x7e, and '%', become %XX. At most
-// net_limits::kStatusMessageBytesMax are appended, never half an escape.
+// Appends `message` as grpc-message carries it: bytes outside 0x20..0x7e, and '%', become %XX. At
+// most net_limits::kStatusMessageBytesMax are appended, never half an escape.
 void AppendPercentEncoded(std::string& to, std::string_view message);
 // The reverse; a malformed escape stays as it is.
 std::string PercentDecoded(std::string_view text);
 
-// Base64 of "-bin" metadata: standard alphabet; padding is optional when decoding and absent when encoding.
-// Errors: kInvalidArgument  a character outside the alphabet or an impossible length
+// Base64 of "-bin" metadata: standard alphabet; padding is optional when decoding and absent when
+// encoding. Errors: kInvalidArgument  a character outside the alphabet or an impossible length
 StatusOr<std::string> DecodeBase64(std::string_view text);
 std::string EncodeBase64(std::string_view bytes);
 
@@ -52,11 +54,14 @@ class MessageAssembler final {
   }
   // Takes bytes from the front of `bytes` until a message is complete or nothing is left.
   // Errors: kInternal           the compressed flag is set, or is neither 0 nor 1
-  //         kResourceExhausted  "grpc: received message larger than max (N vs. M)", M = `message_bytes_max`
+  //         kResourceExhausted  "grpc: received message larger than max (N vs. M)", where M is
+  //                             `message_bytes_max`
   Status Take(std::string_view& bytes, size_t message_bytes_max);
 
   // A whole message is there: take it from message(), then Next().
-  bool complete() const { return prefix_bytes_ == kMessagePrefixBytes && message_.size() == message_bytes_; }
+  bool complete() const {
+    return prefix_bytes_ == kMessagePrefixBytes && message_.size() == message_bytes_;
+  }
   // Nothing of a message has arrived.
   bool empty() const { return prefix_bytes_ == 0; }
   std::string& message() { return message_; }

@@ -9,9 +9,15 @@ namespace metastore::net {
 namespace {
 
 // Protocol headers that are nobody's metadata and need no action.
-constexpr std::array<std::string_view, 9> kSilent = {
-    ":scheme", "te", "grpc-accept-encoding", "grpc-message-type", "grpc-status",
-    "grpc-message", "accept-encoding", "content-length", "grpc-status-details-bin"};
+constexpr std::array<std::string_view, 9> kSilent = {":scheme",
+                                                     "te",
+                                                     "grpc-accept-encoding",
+                                                     "grpc-message-type",
+                                                     "grpc-status",
+                                                     "grpc-message",
+                                                     "accept-encoding",
+                                                     "content-length",
+                                                     "grpc-status-details-bin"};
 
 struct Found {
   std::string_view method;
@@ -34,8 +40,8 @@ Status AddMetadata(const Http2Header& header, Metadata& metadata) {
   }
   StatusOr<std::string> decoded = DecodeBase64(header.value);
   if (!decoded.ok()) {
-    return InternalError("malformed binary metadata \"", header.value, "\" in header \"", header.name, "\": ",
-                         StdView(decoded.status().message()));
+    return InternalError("malformed binary metadata \"", header.value, "\" in header \"",
+                         header.name, "\": ", StdView(decoded.status().message()));
   }
   metadata.Add(header.name, *decoded);
   return OkStatus();
@@ -49,15 +55,18 @@ void Refuse(RequestHead& head, int http_status, Status status) {
 
 void Judge(RequestHead& head, const Found& found) {
   if (!IsGrpcContentType(found.content_type)) {
-    Refuse(head, 415, InvalidArgumentError("invalid gRPC request content-type \"", found.content_type, "\""));
+    Refuse(head, 415,
+           InvalidArgumentError("invalid gRPC request content-type \"", found.content_type, "\""));
   }
   if (found.method != "POST") {
-    Refuse(head, 405, InternalError("Received a HEADERS frame with :method \"", found.method,
-                                    "\" which should be POST"));
+    Refuse(head, 405,
+           InternalError("Received a HEADERS frame with :method \"", found.method,
+                         "\" which should be POST"));
   }
   if (!found.encoding.empty() && found.encoding != "identity") {
-    Refuse(head, 200, UnimplementedError("grpc: Decompressor is not installed for grpc-encoding \"", found.encoding,
-                                         "\""));
+    Refuse(head, 200,
+           UnimplementedError("grpc: Decompressor is not installed for grpc-encoding \"",
+                              found.encoding, "\""));
   }
   if (found.timeout.empty()) return;
   const StatusOr<Duration> timeout = ParseTimeout(found.timeout);

@@ -19,8 +19,8 @@ struct RequestHead {
   Status status;          // why the request is refused; texts of grpc-go
 };
 
-// Reads the protocol's own headers and appends the others to `metadata` (":authority" and "user-agent" among them, as
-// grpc-go's servers see them; "-bin" values decoded).
+// Reads the protocol's own headers and appends the others to `metadata` (":authority" and
+// "user-agent" among them, as grpc-go's servers see them; "-bin" values decoded).
 RequestHead ParseRequestHead(std::span<const Http2Header> headers, Metadata& metadata);
 
 // "application/grpc", alone or followed by '+' or ';'.

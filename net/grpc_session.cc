@@ -14,7 +14,8 @@ constexpr std::string_view kContentType = "application/grpc";
 constexpr Http2Header kStatusOk{.name = ":status", .value = "200"};
 constexpr Http2Header kTypeGrpc{.name = "content-type", .value = kContentType};
 constexpr std::array<Http2Header, 2> kResponseHead = {kStatusOk, kTypeGrpc};
-constexpr std::array<Http2Header, 1> kResponseEnd = {Http2Header{.name = "grpc-status", .value = "0"}};
+constexpr std::array<Http2Header, 1> kResponseEnd = {
+    Http2Header{.name = "grpc-status", .value = "0"}};
 // A stream's window is opened in steps, since each step is a frame.
 constexpr size_t kWindowStepBytes = 32 * limits::kKiB;
 // What an unread message costs beside its bytes.
@@ -29,7 +30,8 @@ GrpcCall& CallOf(Http2Stream& stream) { return *static_cast<GrpcCall*>(stream.us
 Status UnknownMethod(MethodKind kind, std::string_view path) {
   const StatusOr<MethodPath> split = SplitMethodPath(path);
   if (!split.ok()) return split.status();
-  if (kind == MethodKind::kUnknownService) return UnimplementedError("unknown service ", split->service);
+  if (kind == MethodKind::kUnknownService)
+    return UnimplementedError("unknown service ", split->service);
   return UnimplementedError("unknown method ", split->method, " for service ", split->service);
 }
 
@@ -39,10 +41,12 @@ class StatusTrailers final {
   StatusTrailers(const Status& status, const Metadata& extra) : code_(Concat(status.raw_code())) {
     AppendPercentEncoded(encoded_, StdView(status.message()));
     for (size_t i = 0; i < extra.size(); ++i) {
-      values_.push_back(extra.key(i).ends_with("-bin") ? EncodeBase64(extra.value(i)) : std::string(extra.value(i)));
+      values_.push_back(extra.key(i).ends_with("-bin") ? EncodeBase64(extra.value(i))
+                                                       : std::string(extra.value(i)));
     }
     headers_.push_back(Http2Header{.name = "grpc-status", .value = code_});
-    if (!encoded_.empty()) headers_.push_back(Http2Header{.name = "grpc-message", .value = encoded_});
+    if (!encoded_.empty())
+      headers_.push_back(Http2Header{.name = "grpc-message", .value = encoded_});
     for (size_t i = 0; i < extra.size(); ++i) {
       headers_.push_back(Http2Header{.name = extra.key(i), .value = values_[i]});
     }
@@ -63,7 +67,7 @@ class StatusTrailers final {
 
 GrpcSession::~GrpcSession() { CHECK(calls_.empty()); }
 
-// --- requests -------------------------------------------------------------------------------------------------------
+// --- requests ----------------------------------------------------------------
 
 GrpcCall& GrpcSession::MakeCall(Http2Stream& stream, std::string_view path) {
   GrpcCall& call = *calls_.emplace_back(environment_.pool.Take());
@@ -82,7 +86,8 @@ GrpcCall& GrpcSession::MakeCall(Http2Stream& stream, std::string_view path) {
   return call;
 }
 
-void GrpcSession::OnRequest(Http2Stream& stream, std::span<const Http2Header> headers, bool /*end*/) {
+void GrpcSession::OnRequest(Http2Stream& stream, std::span<const Http2Header> headers,
+                            bool /*end*/) {
   if (calls_.size() >= environment_.calls_max || !environment_.held_requests.TryTake(kCallBytes)) {
     ++environment_.stats.calls_refused;
     session_->Reset(stream, Http2Code::kRefusedStream);
@@ -117,7 +122,8 @@ void GrpcSession::ArmDeadline(GrpcCall& call, Duration timeout) {
 void GrpcSession::DeadlinePassed(io::Timer& timer) {
   GrpcCall& call = *static_cast<GrpcCall::Deadline&>(timer).call;
   GrpcSession& session = *call.session_;
-  if (call.open()) session.AnswerError(call, 200, DeadlineExceededError("context deadline exceeded"), Metadata());
+  if (call.open())
+    session.AnswerError(call, 200, DeadlineExceededError("context deadline exceeded"), Metadata());
   call.Unlink();
   call.stop_->RequestStop();
 }
@@ -139,7 +145,8 @@ Status GrpcSession::Gather(GrpcCall& call, std::string_view& bytes) {
   GrpcCall::Inbound& inbound = call.inbound_;
   const bool unary = call.match_.kind == MethodKind::kUnary;
   if (unary && inbound.messages > 0) {
-    return InternalError("cardinality violation: received multiple request messages for a unary call");
+    return InternalError(
+        "cardinality violation: received multiple request messages for a unary call");
   }
   const size_t before = inbound.assembler.gathered();
   MS_RETURN_IF_ERROR(inbound.assembler.Take(bytes, environment_.message_bytes_max));
@@ -203,10 +210,12 @@ void GrpcSession::OnEnd(Http2Stream& stream) {
   inbound.readable.NotifyAll();
 }
 
-// --- running --------------------------------------------------------------------------------------------------------
+// --- running -----------------------------------------------------------------
 
 void GrpcSession::Begin(GrpcCall& call) {
-  if (unsent_reply_bytes_ < net_limits::kUnsentReplyBytesHigh && waiting_.empty()) return Spawn(call);
+  if (!stop_reason_.empty()) return Refuse(call, 200, UnavailableError(stop_reason_));
+  if (unsent_reply_bytes_ < net_limits::kUnsentReplyBytesHigh && waiting_.empty())
+    return Spawn(call);
   waiting_.PushBack(call);
 }
 
@@ -297,7 +306,7 @@ void GrpcSession::StopCalls(std::string_view reason) {
   for (const std::unique_ptr<GrpcCall>& call : calls_) call->stop_->RequestStop();
 }
 
-// --- answers --------------------------------------------------------------------------------------------------------
+// --- answers -----------------------------------------------------------------
 
 void GrpcSession::AnswerOk(GrpcCall& call, std::string message, const Metadata& trailers) {
   const Status sent = SendMessage(call, std::move(message));
@@ -307,7 +316,8 @@ void GrpcSession::AnswerOk(GrpcCall& call, std::string message, const Metadata& 
 }
 
 // Ends the call with `status`, which is OK at the end of a stream.
-void GrpcSession::AnswerError(GrpcCall& call, int http_status, const Status& status, const Metadata& trailers) {
+void GrpcSession::AnswerError(GrpcCall& call, int http_status, const Status& status,
+                              const Metadata& trailers) {
   StatusTrailers end(status, trailers);
   if (call.outbound_.headers_sent) {
     session_->SubmitTrailers(*call.stream_, end.headers());
@@ -334,13 +344,17 @@ void GrpcSession::Answered(GrpcCall& call) {
 
 Status GrpcSession::SendMessage(GrpcCall& call, std::string message) {
   const size_t bytes = kMessagePrefixBytes + message.size();
-  if (message.size() > UINT32_MAX) return ResourceExhaustedError("grpc: message too large (", message.size(), " bytes)");
-  if (!environment_.held_replies.TryTake(bytes)) return ResourceExhaustedError("too many bytes of unsent responses");
-  if (!std::exchange(call.outbound_.headers_sent, true)) session_->SubmitHeaders(*call.stream_, kResponseHead, false);
+  if (message.size() > UINT32_MAX)
+    return ResourceExhaustedError("grpc: message too large (", message.size(), " bytes)");
+  if (!environment_.held_replies.TryTake(bytes))
+    return ResourceExhaustedError("too many bytes of unsent responses");
+  if (!std::exchange(call.outbound_.headers_sent, true))
+    session_->SubmitHeaders(*call.stream_, kResponseHead, false);
   call.outbound_.unsent += bytes;
   unsent_reply_bytes_ += bytes;
   const std::array<char, kMessagePrefixBytes> prefix = MessagePrefix(message.size());
-  session_->SendData(*call.stream_, std::string_view(prefix.data(), prefix.size()), std::move(message));
+  session_->SendData(*call.stream_, std::string_view(prefix.data(), prefix.size()),
+                     std::move(message));
   environment_.wake.NotifyOne();
   return OkStatus();
 }
@@ -350,7 +364,8 @@ void GrpcSession::OnSent(Http2Stream& stream, size_t bytes) {
   call.outbound_.unsent -= bytes;
   unsent_reply_bytes_ -= bytes;
   environment_.held_replies.Return(bytes);
-  if (call.outbound_.unsent < net_limits::kStreamUnsentBytesMax) call.outbound_.writable.NotifyAll();
+  if (call.outbound_.unsent < net_limits::kStreamUnsentBytesMax)
+    call.outbound_.writable.NotifyAll();
   BeginWaiting();
 }
 

@@ -1,15 +1,19 @@
-// GrpcSession: the gRPC calls of one HTTP/2 connection. It listens to the session's events, checks and gathers requests,
-// runs one root task a call, and turns replies into headers, messages and trailers.
+// GrpcSession: the gRPC calls of one HTTP/2 connection. It listens to the session's events, checks
+// and gathers requests, runs one root task a call, and turns replies into headers, messages and
+// trailers.
 //
-// Owned by its connection on one core. Everything in Environment, and the session, outlives its calls.
+// Owned by its connection on one core. Everything in Environment, and the session, outlives its
+// calls.
 //
-// A call (GrpcCall) lives from OnRequest until its stream is closed and its handler has ended, whichever is later. So a
-// client that resets calls does not free its places: running handlers count against calls_max (rapid reset).
+// A call (GrpcCall) lives from OnRequest until its stream is closed and its handler has ended,
+// whichever is later. So a client that resets calls does not free its places: running handlers
+// count against calls_max (rapid reset).
 //
-// Bounds: bytes of incomplete and unread requests are taken from held_requests, of which one connection gets at most a
-// quarter; unsent replies from held_replies; beyond either a call ends with kResourceExhausted. While
-// kUnsentReplyBytesHigh bytes of this connection's replies are unsent no further unary call begins: requests wait, in
-// order, so that a client which does not open its windows stops costing.
+// Bounds: bytes of incomplete and unread requests are taken from held_requests, of which one
+// connection gets at most a quarter; unsent replies from held_replies; beyond either a call ends
+// with kResourceExhausted. While kUnsentReplyBytesHigh bytes of this connection's replies are
+// unsent no further unary call begins: requests wait, in order, so that a client which does not
+// open its windows stops costing.
 #pragma once
 
 #include <memory>
@@ -51,8 +55,8 @@ class GrpcSession final : public Http2Listener {
 
   void Attach(Http2Session& session) { session_ = &session; }
 
-  // Stops every call, and refuses further ones with kUnavailable and `reason`. Calls under way are answered by their
-  // handlers, as far as the connection still can. Idempotent.
+  // Stops every call, and refuses further ones with kUnavailable and `reason`. Calls under way are
+  // answered by their handlers, as far as the connection still can. Idempotent.
   void StopCalls(std::string_view reason);
 
   size_t calls_open() const { return calls_.size(); }
@@ -94,7 +98,7 @@ class GrpcSession final : public Http2Listener {
   const Environment environment_;
   Http2Session* session_ = nullptr;
   std::vector<std::unique_ptr<GrpcCall>> calls_;  // unordered; each knows its place
-  io::ListHead waiting_;                          // complete unary requests that have not begun, in order
+  io::ListHead waiting_;  // complete unary requests that have not begun, in order
   size_t held_request_bytes_ = 0;
   size_t unsent_reply_bytes_ = 0;
   size_t unary_running_ = 0;

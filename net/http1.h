@@ -1,12 +1,12 @@
 // What a server implements to answer HTTP/1.1 requests: /health, /version, /metrics and the like.
 //
-// Requests of one connection are handled one after the other (pipelined ones wait unread), each as a whole: the body has
-// been received, bounded by ServerOptions::http_body_bytes_max. HEAD is passed on as such; the transport drops the body
-// and keeps its length.
+// Requests of one connection are handled one after the other (pipelined ones wait unread), each as
+// a whole: the body has been received, bounded by ServerOptions::http_body_bytes_max. HEAD is
+// passed on as such; the transport drops the body and keeps its length.
 //
-// Answered by the transport itself: 400 malformed, 413 body too large, 431 headers too large, 501 unknown transfer coding,
-// 505 a version other than 1.0 and 1.1. A request that does not arrive in time gets no answer: the connection is closed.
-// The handler answers 404 and 405 (HttpError).
+// Answered by the transport itself: 400 malformed, 413 body too large, 431 headers too large, 501
+// unknown transfer coding, 505 a version other than 1.0 and 1.1. A request that does not arrive in
+// time gets no answer: the connection is closed. The handler answers 404 and 405 (HttpError).
 #pragma once
 
 #include <optional>

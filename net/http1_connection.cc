@@ -1,5 +1,5 @@
-// One HTTP/1 connection: requests one after the other. While one is handled nothing is received, so that pipelined
-// requests cost no more than the bytes that came with the first.
+// One HTTP/1 connection: requests one after the other. While one is handled nothing is received, so
+// that pipelined requests cost no more than the bytes that came with the first.
 #include <utility>
 
 #include "net/close_timer.h"
@@ -13,9 +13,14 @@ namespace {
 class Http1Connection final {
  public:
   Http1Connection(ConnectionHost& host, ByteStream& stream)
-      : host_(host), stream_(stream), parser_(host.options.http_body_bytes_max), timer_(host.runtime, stream) {
+      : host_(host),
+        stream_(stream),
+        parser_(host.options.http_body_bytes_max),
+        timer_(host.runtime, stream) {
     drain_.owner = this;
-    drain_.stopped = [](io::StopCallback& callback) { static_cast<Drain&>(callback).owner->OnDrain(); };
+    drain_.stopped = [](io::StopCallback& callback) {
+      static_cast<Drain&>(callback).owner->OnDrain();
+    };
   }
   Http1Connection(const Http1Connection&) = delete;
   Http1Connection& operator=(const Http1Connection&) = delete;
@@ -123,10 +128,11 @@ io::Task<bool> Http1Connection::Handle() {
 
 io::Task<Status> Http1Connection::Respond(HttpResponse response, bool keep_alive) {
   const HttpRequest& request = parser_.request();
-  const std::string bytes = FormatHttpResponse(response, HttpFraming{.keep_alive = keep_alive,
-                                                                     .head = request.method == "HEAD",
-                                                                     .http_1_0 = request.http_1_0,
-                                                                     .now = host_.runtime.WallNow()});
+  const std::string bytes =
+      FormatHttpResponse(response, HttpFraming{.keep_alive = keep_alive,
+                                               .head = request.method == "HEAD",
+                                               .http_1_0 = request.http_1_0,
+                                               .now = host_.runtime.WallNow()});
   timer_.Set(host_.options.send_timeout);
   const Status sent = co_await stream_.Send(bytes);
   timer_.Cancel();
@@ -135,8 +141,8 @@ io::Task<Status> Http1Connection::Respond(HttpResponse response, bool keep_alive
   co_return sent;
 }
 
-// Answers what is no request, then takes in what the client is still sending, for a while: closing with unread bytes
-// would reset the connection under the answer.
+// Answers what is no request, then takes in what the client is still sending, for a while: closing
+// with unread bytes would reset the connection under the answer.
 io::Task<void> Http1Connection::Refuse() {
   ++host_.stats.http_errors;
   HttpResponse response = HttpError(parser_.error_status());

@@ -8,7 +8,8 @@
 namespace metastore::net {
 namespace {
 
-constexpr std::array<const char*, 7> kDays = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};  // 1970 began on one
+constexpr std::array<const char*, 7> kDays = {"Thu", "Fri", "Sat", "Sun",
+                                              "Mon", "Tue", "Wed"};  // 1970 began on one
 constexpr std::array<const char*, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                                  "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
@@ -34,12 +35,14 @@ std::string FormatHttpDate(WallTime time) {
   while (day >= (IsLeap(year) ? 366 : 365)) day -= IsLeap(year++) ? 366 : 365;
   size_t month = 0;
   while (day >= DaysIn(month, year)) day -= DaysIn(month++, year);
-  return absl::StrFormat("%s, %02d %s %04d %02d:%02d:%02d GMT", kDays[static_cast<size_t>(days % 7)], day + 1,
-                         kMonths[month], year, second / 3600, second / 60 % 60, second % 60);
+  return absl::StrFormat("%s, %02d %s %04d %02d:%02d:%02d GMT",
+                         kDays[static_cast<size_t>(days % 7)], day + 1, kMonths[month], year,
+                         second / 3600, second / 60 % 60, second % 60);
 }
 
 std::string FormatHttpResponse(const HttpResponse& response, const HttpFraming& framing) {
-  std::string bytes = Concat("HTTP/1.1 ", response.status, " ", HttpReason(response.status), "\r\n");
+  std::string bytes =
+      Concat("HTTP/1.1 ", response.status, " ", HttpReason(response.status), "\r\n");
   AppendHeader(bytes, "Content-Type", response.content_type);
   for (const HttpHeader& header : response.headers) AppendHeader(bytes, header.name, header.value);
   AppendHeader(bytes, "Date", FormatHttpDate(framing.now));

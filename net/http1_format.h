@@ -15,8 +15,9 @@ struct HttpFraming {
   WallTime now;            // of the Date header
 };
 
-// Status line, headers and body of `response`. Header names and values are the handler's and trusted but for line
-// breaks, which are dropped with the rest of the value (no response splitting).
+// Status line, headers and body of `response`. Header names and values are the handler's and
+// trusted but for line breaks, which are dropped with the rest of the value (no response
+// splitting).
 std::string FormatHttpResponse(const HttpResponse& response, const HttpFraming& framing);
 
 // RFC 9110 5.6.7: "Sun, 06 Nov 1994 08:49:37 GMT". Years 1970 to 9999.

@@ -14,11 +14,14 @@ namespace {
 // RFC 9110 5.6.2.
 bool IsTokenChar(char c) {
   constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
-  const bool alphanumeric = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  const bool alphanumeric =
+      (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
   return alphanumeric || kMarks.find(c) != std::string_view::npos;
 }
 
-bool IsToken(std::string_view text) { return !text.empty() && std::all_of(text.begin(), text.end(), IsTokenChar); }
+bool IsToken(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), IsTokenChar);
+}
 
 bool IsVisible(char c) { return c > 0x20 && c != 0x7f; }
 
@@ -121,9 +124,12 @@ bool Http1Parser::TakeLine(std::string_view& bytes) {
 
 void Http1Parser::LineDone(std::string_view line) {
   switch (phase_) {
-    case Phase::kRequestLine: return RequestLine(line);
-    case Phase::kHeaders: return line.empty() ? HeadersDone() : HeaderLine(line);
-    case Phase::kChunkSize: return ChunkSizeLine(line);
+    case Phase::kRequestLine:
+      return RequestLine(line);
+    case Phase::kHeaders:
+      return line.empty() ? HeadersDone() : HeaderLine(line);
+    case Phase::kChunkSize:
+      return ChunkSizeLine(line);
     case Phase::kChunkEnd:
       if (!line.empty()) return Fail(400);
       phase_ = Phase::kChunkSize;
@@ -134,20 +140,23 @@ void Http1Parser::LineDone(std::string_view line) {
     case Phase::kBody:
     case Phase::kChunkData:
     case Phase::kComplete:
-    case Phase::kFailed: break;
+    case Phase::kFailed:
+      break;
   }
   CHECK_UNREACHABLE();
 }
 
 void Http1Parser::RequestLine(std::string_view line) {
-  if (line.empty()) return;  // RFC 9112 2.2: empty lines before a request are skipped; header_bytes_ bounds them
+  if (line.empty())
+    return;  // RFC 9112 2.2: empty lines before a request are skipped; header_bytes_ bounds them
   const size_t first = line.find(' ');
   const size_t last = line.rfind(' ');
   if (first == std::string_view::npos || first == last) return Fail(400);
   const std::string_view method = line.substr(0, first);
   const std::string_view target = line.substr(first + 1, last - first - 1);
   const std::string_view version = line.substr(last + 1);
-  if (!IsToken(method) || target.empty() || !std::all_of(target.begin(), target.end(), IsVisible)) return Fail(400);
+  if (!IsToken(method) || target.empty() || !std::all_of(target.begin(), target.end(), IsVisible))
+    return Fail(400);
   if (version.size() != 8 || !version.starts_with("HTTP/")) return Fail(400);
   if (version != "HTTP/1.1" && version != "HTTP/1.0") return Fail(505);
   request_.http_1_0 = version == "HTTP/1.0";
@@ -165,7 +174,8 @@ void Http1Parser::HeaderLine(std::string_view line) {
   const std::string_view value = Trimmed(line.substr(colon + 1));
   if (!IsFieldValue(value)) return Fail(400);
   if (request_.headers.size() == net_limits::kHttpHeadersMax) return Fail(431);
-  request_.headers.push_back(HttpHeader{.name = Lowered(line.substr(0, colon)), .value = std::string(value)});
+  request_.headers.push_back(
+      HttpHeader{.name = Lowered(line.substr(0, colon)), .value = std::string(value)});
 }
 
 void Http1Parser::HeadersDone() {

@@ -1,8 +1,9 @@
-// Http1Parser: HTTP/1.0 and 1.1 requests out of any cut of a byte stream (RFC 9112). Pure and incremental.
+// Http1Parser: HTTP/1.0 and 1.1 requests out of any cut of a byte stream (RFC 9112). Pure and
+// incremental.
 //
-// Strict where leniency would let two parsers disagree (request smuggling): a request with both Content-Length and
-// Transfer-Encoding, with unequal Content-Lengths, with folded lines, with a space before the colon or with control
-// characters is malformed. Lines may end in LF alone.
+// Strict where leniency would let two parsers disagree (request smuggling): a request with both
+// Content-Length and Transfer-Encoding, with unequal Content-Lengths, with folded lines, with a
+// space before the colon or with control characters is malformed. Lines may end in LF alone.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +29,8 @@ class Http1Parser final {
   State Take(std::string_view& bytes);
 
   HttpRequest& request() { return request_; }
-  // 400 malformed, 413 body too large, 431 headers too large, 501 unknown transfer coding, 505 version.
+  // 400 malformed, 413 body too large, 431 headers too large, 501 unknown transfer coding, 505
+  // version.
   int error_status() const { return error_status_; }
   // Nothing of a request has arrived.
   bool idle() const { return phase_ == Phase::kRequestLine && header_bytes_ == 0; }
@@ -38,7 +40,15 @@ class Http1Parser final {
 
  private:
   enum class Phase : uint8_t {
-    kRequestLine, kHeaders, kBody, kChunkSize, kChunkData, kChunkEnd, kTrailers, kComplete, kFailed
+    kRequestLine,
+    kHeaders,
+    kBody,
+    kChunkSize,
+    kChunkData,
+    kChunkEnd,
+    kTrailers,
+    kComplete,
+    kFailed
   };
 
   bool TakeLine(std::string_view& bytes);

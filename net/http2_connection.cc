@@ -1,13 +1,15 @@
-// One HTTP/2 connection: a reader, a writer, and the calls, around the two pure machines Http2Session and GrpcSession.
+// One HTTP/2 connection: a reader, a writer, and the calls, around the two pure machines
+// Http2Session and GrpcSession.
 //
-// The writer sleeps on `wake_`. Whoever makes output (a reply, a window update, a ping) wakes it; it runs after what is
-// already ready, so the replies of one turn share one frame buffer and one send. While a send is under way new output
-// gathers in the session's other buffer.
+// The writer sleeps on `wake_`. Whoever makes output (a reply, a window update, a ping) wakes it;
+// it runs after what is already ready, so the replies of one turn share one frame buffer and one
+// send. While a send is under way new output gathers in the session's other buffer.
 //
-// The reader stops while the output is full (the peer does not read), never for flow-control windows: the updates that
-// would open them have to be read.
+// The reader stops while the output is full (the peer does not read), never for flow-control
+// windows: the updates that would open them have to be read.
 //
-// One timer serves all that can be late: the peer's SETTINGS, a send, an answer to our ping, the peer's close after ours.
+// One timer serves all that can be late: the peer's SETTINGS, a send, an answer to our ping, the
+// peer's close after ours.
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -19,8 +21,8 @@
 namespace metastore::net {
 namespace {
 
-// After our last byte the peer may still be sending; closing at once would reset the connection under a GOAWAY that it
-// has not read yet.
+// After our last byte the peer may still be sending; closing at once would reset the connection
+// under a GOAWAY that it has not read yet.
 constexpr Duration kLinger = Seconds(1);
 
 class Http2Connection final {
@@ -40,15 +42,20 @@ class Http2Connection final {
                                        .peer = stream.peer(),
                                        .message_bytes_max = host.options.message_bytes_max,
                                        .calls_max = host.options.streams_max}),
-        session_(MakeNghttp2Session(
-            grpc_, Http2Options{.streams_max = host.options.streams_max, .keepalive = host.options.keepalive},
-            host.runtime.Now())),
+        session_(MakeNghttp2Session(grpc_,
+                                    Http2Options{.streams_max = host.options.streams_max,
+                                                 .keepalive = host.options.keepalive},
+                                    host.runtime.Now())),
         settings_due_(host.runtime.Now() + host.options.preface_timeout) {
     grpc_.Attach(*session_);
     tick_.owner = drain_.owner = stop_.owner = this;
     tick_.fired = [](io::Timer& timer) { static_cast<Tick&>(timer).owner->OnTick(); };
-    drain_.stopped = [](io::StopCallback& callback) { static_cast<Callback&>(callback).owner->OnDrain(); };
-    stop_.stopped = [](io::StopCallback& callback) { static_cast<Callback&>(callback).owner->OnStop(); };
+    drain_.stopped = [](io::StopCallback& callback) {
+      static_cast<Callback&>(callback).owner->OnDrain();
+    };
+    stop_.stopped = [](io::StopCallback& callback) {
+      static_cast<Callback&>(callback).owner->OnStop();
+    };
   }
   ~Http2Connection() { host_.runtime.Cancel(tick_); }
   Http2Connection(const Http2Connection&) = delete;
@@ -68,7 +75,8 @@ class Http2Connection final {
   io::Task<void> WriteLoop();
   void Feed(std::string_view bytes);
   bool OutputFull() {
-    const bool send_stuck = send_due_ != MonoTime::Max() && sending_.size() >= net_limits::kOutputBytesHigh;
+    const bool send_stuck =
+        send_due_ != MonoTime::Max() && sending_.size() >= net_limits::kOutputBytesHigh;
     return send_stuck || session_->Output().size() >= net_limits::kOutputBytesHigh;
   }
   void FinishSending();
@@ -93,7 +101,7 @@ class Http2Connection final {
   Callback drain_;
   Callback stop_;
   MonoTime settings_due_;
-  MonoTime send_due_ = MonoTime::Max();   // Max: none is under way
+  MonoTime send_due_ = MonoTime::Max();  // Max: none is under way
   MonoTime linger_due_ = MonoTime::Max();
 };
 
@@ -182,13 +190,13 @@ MonoTime Http2Connection::NextTick() const {
   return std::min({settings_due, send_due_, linger_due_, session_->next_tick()});
 }
 
-// An earlier alarm than needed may stay: it finds nothing due and sets the next. So a busy connection does not pay for a
-// timer at every send.
+// An earlier alarm than needed may stay: it finds nothing due and sets the next. So a busy
+// connection does not pay for a timer at every send.
 void Http2Connection::ArmTick() {
   const MonoTime next = NextTick();
   if (tick_.armed() && tick_.when <= next) return;
   host_.runtime.Cancel(tick_);
-  host_.runtime.Arm(tick_, next);
+  if (next != MonoTime::Max()) host_.runtime.Arm(tick_, next);
 }
 
 void Http2Connection::OnTick() {

@@ -32,7 +32,8 @@ struct FrameHeader {
 };
 
 inline void AppendBigEndian32(std::string& to, uint32_t value) {
-  for (int shift = 24; shift >= 0; shift -= 8) to.push_back(static_cast<char>(value >> shift & 0xff));
+  for (int shift = 24; shift >= 0; shift -= 8)
+    to.push_back(static_cast<char>(value >> shift & 0xff));
 }
 
 inline void AppendFrameHeader(std::string& to, const FrameHeader& header) {
@@ -45,7 +46,8 @@ inline void AppendFrameHeader(std::string& to, const FrameHeader& header) {
 }
 
 // RFC 9113 6.8.
-inline void AppendGoaway(std::string& to, uint32_t last_stream, uint32_t code, std::string_view text) {
+inline void AppendGoaway(std::string& to, uint32_t last_stream, uint32_t code,
+                         std::string_view text) {
   AppendFrameHeader(to, FrameHeader{.length = 8 + text.size(), .type = FrameType::kGoaway});
   AppendBigEndian32(to, last_stream & 0x7fffffff);
   AppendBigEndian32(to, code);

@@ -13,10 +13,18 @@ Http2Fault Spend(TokenBucket& bucket, MonoTime now, Http2Fault fault) {
 
 }  // namespace
 
-Http2Fault Http2Guard::OnReset(MonoTime now) { return Spend(resets_, now, Http2Fault::kResetFlood); }
-Http2Fault Http2Guard::OnSettings(MonoTime now) { return Spend(settings_, now, Http2Fault::kSettingsFlood); }
-Http2Fault Http2Guard::OnEmptyFrame(MonoTime now) { return Spend(empty_frames_, now, Http2Fault::kEmptyFrameFlood); }
-Http2Fault Http2Guard::OnBadStream(MonoTime now) { return Spend(bad_streams_, now, Http2Fault::kBadStreamFlood); }
+Http2Fault Http2Guard::OnReset(MonoTime now) {
+  return Spend(resets_, now, Http2Fault::kResetFlood);
+}
+Http2Fault Http2Guard::OnSettings(MonoTime now) {
+  return Spend(settings_, now, Http2Fault::kSettingsFlood);
+}
+Http2Fault Http2Guard::OnEmptyFrame(MonoTime now) {
+  return Spend(empty_frames_, now, Http2Fault::kEmptyFrameFlood);
+}
+Http2Fault Http2Guard::OnBadStream(MonoTime now) {
+  return Spend(bad_streams_, now, Http2Fault::kBadStreamFlood);
+}
 
 Http2Fault Http2Guard::OnPing(MonoTime now, size_t streams_open) {
   const MonoTime last = std::exchange(last_ping_, now);

@@ -1,5 +1,5 @@
-// Http2Guard: what of a peer's conduct on an HTTP/2 connection is too much, and whether it is still there. Pure: events and
-// times in, verdicts out. One a connection.
+// Http2Guard: what of a peer's conduct on an HTTP/2 connection is too much, and whether it is still
+// there. Pure: events and times in, verdicts out. One a connection.
 //
 // Each On* function returns the fault to end the connection with, or kNone.
 #pragma once
@@ -13,7 +13,8 @@ namespace metastore::net {
 
 class Http2Guard final {
  public:
-  Http2Guard(const KeepaliveOptions& options, MonoTime now) : options_(options), last_received_(now) {}
+  Http2Guard(const KeepaliveOptions& options, MonoTime now)
+      : options_(options), last_received_(now) {}
 
   // RST_STREAM of the peer.
   Http2Fault OnReset(MonoTime now);
@@ -22,14 +23,16 @@ class Http2Guard final {
   Http2Fault OnEmptyFrame(MonoTime now);
   // A stream that had to be refused or reset for a fault of the peer.
   Http2Fault OnBadStream(MonoTime now);
-  // A ping of the peer. The rule of grpc-go's keepalive.EnforcementPolicy (without PermitWithoutStream, as etcd runs it):
-  // more than kPingStrikesMax pings that come sooner than min_time after the one before, or two hours where no stream is
-  // open, are too many. A ping after something of ours is free and forgives: clients measure bandwidth so.
+  // A ping of the peer. The rule of grpc-go's keepalive.EnforcementPolicy (without
+  // PermitWithoutStream, as etcd runs it): more than kPingStrikesMax pings that come sooner than
+  // min_time after the one before, or two hours where no stream is open, are too many. A ping after
+  // something of ours is free and forgives: clients measure bandwidth so.
   Http2Fault OnPing(MonoTime now, size_t streams_open);
   // We sent headers or data.
   void OnSent() { sent_since_ping_ = true; }
 
-  // --- keepalive: we ping a peer that has been silent for `interval` ------------------------------------------------
+  // --- keepalive: we ping a peer that has been silent for `interval` ---------
+
   // Any bytes of the peer: it lives.
   void OnReceived(MonoTime now);
   // Something is due: a ping is to be sent, or the peer has not answered one.

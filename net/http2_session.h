@@ -1,19 +1,25 @@
-// Http2Session: the server's side of one HTTP/2 connection as a pure machine (RFC 9113): bytes and time in, events and
-// bytes out. No I/O, no clock, no coroutine. The one implementation today wraps nghttp2 (net/nghttp2_session.h).
+// Http2Session: the server's side of one HTTP/2 connection as a pure machine (RFC 9113): bytes and
+// time in, events and bytes out. No I/O, no clock, no coroutine. The one implementation today wraps
+// nghttp2 (net/nghttp2_session.h).
 //
-// Owned by one connection on one core. The listener outlives it. Single-threaded and not re-entrant: from inside an event
-// the Submit*, Send*, Reset and Consumed functions may be called; Feed, Pump and Tick may not.
+// Owned by one connection on one core. The listener outlives it. Single-threaded and not
+// re-entrant: from inside an event the Submit*, Send*, Reset and Consumed functions may be called;
+// Feed, Pump and Tick may not.
 //
-// Use: Feed what was received; Pump; send Output() and clear what was sent; Pump again. Tick when next_tick() has come.
+// Use: Feed what was received; Pump; send Output() and clear what was sent; Pump again. Tick when
+// next_tick() has come.
 //
 // Invariants
-//  1. A stream's events come in the order OnRequest, OnData*, OnEnd?, OnClosed; OnClosed exactly once, and after it the
-//     Http2Stream is gone. Destroying the session closes the remaining streams (OnClosed with CANCEL).
-//  2. Output() never grows past net_limits::kOutputBytesHigh by more than one frame: beyond, Pump frames nothing and the
-//     caller stops feeding (reading) until it has sent. Stopping at the peer's windows never stops the reading, since
-//     window updates come that way.
-//  3. The peer can send unread bytes only within the windows; they open by Consumed.
-//  4. After a fault nothing more is fed: Output() holds the GOAWAY, the connection sends it and closes.
+//  1. A stream's events come in the order OnRequest, OnData*, OnEnd?, OnClosed; OnClosed exactly
+//     once, and after it the Http2Stream is gone. Destroying the session closes the remaining
+//     streams (OnClosed with CANCEL).
+//  2. Output() never grows past net_limits::kOutputBytesHigh by more than one frame: beyond, Pump
+//     frames nothing and the caller stops feeding (reading) until it has sent. Waiting for the
+//     peer's windows never stops the reading, since window updates come that way.
+//  3. The peer can send unread bytes only within the windows (and one frame); they open by
+//     Consumed.
+//  4. After a fault nothing more is fed: Output() holds the GOAWAY, the connection sends it and
+//     closes.
 #pragma once
 
 #include <array>
@@ -48,18 +54,18 @@ enum class Http2Code : uint32_t {
 // Why a session ended a connection.
 enum class Http2Fault : uint8_t {
   kNone,
-  kPreface,            // not HTTP/2 after all
-  kProtocol,           // any rule of RFC 9113 without an entry of its own
+  kPreface,   // not HTTP/2 after all
+  kProtocol,  // any rule of RFC 9113 without an entry of its own
   kFrameSize,
   kFlowControl,
   kCompression,
-  kHeaderFlood,        // CONTINUATION frames or header bytes without end
-  kResetFlood,         // rapid reset (CVE-2023-44487)
+  kHeaderFlood,  // CONTINUATION frames or header bytes without end
+  kResetFlood,   // rapid reset (CVE-2023-44487)
   kSettingsFlood,
-  kPingFlood,          // too_many_pings
+  kPingFlood,  // too_many_pings
   kEmptyFrameFlood,
-  kBadStreamFlood,     // streams that had to be refused or reset, over and over
-  kKeepaliveTimeout,   // our ping was not answered
+  kBadStreamFlood,    // streams that had to be refused or reset, over and over
+  kKeepaliveTimeout,  // our ping was not answered
   kMemory,
 };
 inline constexpr size_t kHttp2FaultsCount = 14;
@@ -72,15 +78,16 @@ struct Http2Header {
 
 // One request under way; made and owned by the session.
 struct Http2Stream {
-  int32_t id = 0;              // RFC 9113 5.1.1: odd, at most 2^31-1
-  void* user = nullptr;        // the listener's
+  int32_t id = 0;        // RFC 9113 5.1.1: odd, at most 2^31-1
+  void* user = nullptr;  // the listener's
 };
 
 class Http2Listener {
  public:
   virtual ~Http2Listener() = default;
 
-  // A request's headers. The views live during the call. `end`: no DATA follows (OnEnd is still called).
+  // A request's headers. The views live during the call. `end`: no DATA follows (OnEnd is still
+  // called).
   virtual void OnRequest(Http2Stream& stream, std::span<const Http2Header> headers, bool end) = 0;
   // The next bytes of its body, lent during the call. To be answered by Consumed, at once or later.
   virtual void OnData(Http2Stream& stream, std::string_view bytes) = 0;
@@ -93,9 +100,10 @@ class Http2Listener {
 };
 
 struct KeepaliveOptions {
-  Duration interval = Seconds(7200);  // silence of the peer before we ping; etcd's --grpc-keepalive-interval
-  Duration timeout = Seconds(20);     // for the answer; --grpc-keepalive-timeout
-  Duration min_time = Seconds(5);     // between a client's pings; --grpc-keepalive-min-time
+  Duration interval =
+      Seconds(7200);  // silence of the peer before we ping; etcd's --grpc-keepalive-interval
+  Duration timeout = Seconds(20);  // for the answer; --grpc-keepalive-timeout
+  Duration min_time = Seconds(5);  // between a client's pings; --grpc-keepalive-min-time
 };
 
 struct Http2Options {
@@ -107,22 +115,27 @@ class Http2Session {
  public:
   virtual ~Http2Session() = default;
 
-  // Takes received bytes, any cut of them, and raises events. `now` is the runtime's monotonic time.
-  // Errors: kInvalidArgument    a fault of the peer: fault() says which; Pump and send what is left, then close
+  // Takes received bytes, any cut of them, and raises events. `now` is the runtime's monotonic
+  // time. Errors: kInvalidArgument    a fault of the peer: fault() says which; Pump and send what
+  // is left, then close
   //         kFailedPrecondition called after a fault
   virtual Status Feed(MonoTime now, std::string_view bytes) = 0;
 
-  // Response headers (":status" first). `end`: nothing follows.
-  virtual void SubmitHeaders(Http2Stream& stream, std::span<const Http2Header> headers, bool end) = 0;
-  // Queues body bytes after SubmitHeaders(end = false): `head` (at most kHeadBytesMax, copied), then `body` (kept until
-  // sent). Goes out as the peer's windows allow; OnSent tells.
+  static constexpr size_t kHeadersMax = 16;  // of one block that we send
+
+  // Response headers (":status" first), at most kHeadersMax; copied. `end`: nothing follows.
+  virtual void SubmitHeaders(Http2Stream& stream, std::span<const Http2Header> headers,
+                             bool end) = 0;
+  // Queues body bytes after SubmitHeaders(end = false): `head` (at most kHeadBytesMax, copied),
+  // then `body` (kept until sent). Goes out as the peer's windows allow; OnSent tells.
   virtual void SendData(Http2Stream& stream, std::string_view head, std::string body) = 0;
   static constexpr size_t kHeadBytesMax = 8;
-  // Ends the response after the queued data. Copied.
+  // Ends the response after the queued data; at most kHeadersMax, copied.
   virtual void SubmitTrailers(Http2Stream& stream, std::span<const Http2Header> trailers) = 0;
   // Ends the stream in both directions; queued data is dropped. OnClosed follows from a later Pump.
   virtual void Reset(Http2Stream& stream, Http2Code code) = 0;
-  // `bytes` of OnData are dealt with: the stream's window opens by as many. (The connection's opens as bytes are fed.)
+  // `bytes` of OnData are dealt with: the stream's window opens by as many. (The connection's opens
+  // as bytes are fed.)
   virtual void Consumed(Http2Stream& stream, size_t bytes) = 0;
 
   // Frames what is queued into Output(), as windows and invariant 2 allow.
@@ -132,12 +145,14 @@ class Http2Session {
   // Something could be framed if Output() were empty.
   virtual bool wants_pump() const = 0;
 
-  // Graceful end: announces GOAWAY, lets calls under way finish, and calls that crossed it on the wire; finished() then.
+  // Graceful end: announces GOAWAY, lets calls under way finish, and calls that crossed it on the
+  // wire; finished() then.
   virtual void Shutdown() = 0;
   // Nothing is left to receive or to frame: close once Output() is sent.
   virtual bool finished() const = 0;
 
-  // Keepalive: pings a silent peer. kUnavailable: it did not answer in time (fault kKeepaliveTimeout).
+  // Keepalive: pings a silent peer. kUnavailable: it did not answer in time (fault
+  // kKeepaliveTimeout).
   virtual Status Tick(MonoTime now) = 0;
   virtual MonoTime next_tick() const = 0;
 

@@ -1,8 +1,10 @@
-// Metadata: the key-value pairs that travel with a gRPC call (HTTP/2 headers and trailers, RFC 9113 section 8.2).
+// Metadata: the key-value pairs that travel with a gRPC call (HTTP/2 headers and trailers, RFC 9113
+// section 8.2).
 //
-// Order is kept and keys may repeat. Keys are lower case. Values whose key ends in "-bin" are held decoded: the wire form
-// (base64) exists in net/ only. Owned by one call on one core; Clear keeps the memory, since calls are reused.
-// Bounded by net_limits::kHeaderListBytesMax, which the HTTP/2 session enforces before anything arrives here.
+// Order is kept and keys may repeat. Keys are lower case. Values whose key ends in "-bin" are held
+// decoded: the wire form (base64) exists in net/ only. Owned by one call on one core; Clear keeps
+// the memory, since calls are reused. Bounded by net_limits::kHeaderListBytesMax, which the HTTP/2
+// session enforces before anything arrives here.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +20,8 @@ class Metadata final {
  public:
   // Appends one pair; both are copied.
   void Add(std::string_view key, std::string_view value);
-  // The first value of `key` (lower case); nothing if absent. The view lives until the next Add or Clear.
+  // The first value of `key` (lower case); nothing if absent. The view lives until the next Add or
+  // Clear.
   std::optional<std::string_view> Find(std::string_view key) const;
   void Clear();
 

@@ -17,8 +17,8 @@ namespace {
 
 using Stream = Nghttp2Stream;
 
-constexpr size_t kFreeStreamsMax = 64;       // stream objects kept for reuse a connection
-constexpr size_t kBlockBytesKept = 4096;     // scratch memory for a header block kept between requests
+constexpr size_t kFreeStreamsMax = 64;    // stream objects kept for reuse a connection
+constexpr size_t kBlockBytesKept = 4096;  // scratch memory for a header block kept between requests
 constexpr size_t kHeaderOverheadBytes = 32;  // RFC 9113 6.5.2
 constexpr std::array<uint8_t, 8> kKeepalivePing = {'k', 'e', 'e', 'p', 'a', 'l', 'i', 'v'};
 constexpr std::array<uint8_t, 8> kDrainPing = {'d', 'r', 'a', 'i', 'n', 'i', 'n', 'g'};
@@ -34,18 +34,25 @@ nghttp2_nv MakeNv(std::string_view name, std::string_view value) {
 
 Http2Fault FaultOf(uint32_t goaway_code) {
   switch (static_cast<Http2Code>(goaway_code)) {
-    case Http2Code::kNoError: return Http2Fault::kNone;
-    case Http2Code::kFlowControlError: return Http2Fault::kFlowControl;
-    case Http2Code::kFrameSizeError: return Http2Fault::kFrameSize;
-    case Http2Code::kCompressionError: return Http2Fault::kCompression;
-    case Http2Code::kEnhanceYourCalm: return Http2Fault::kSettingsFlood;  // nghttp2's own limit: entries of a SETTINGS
-    case Http2Code::kInternalError: return Http2Fault::kMemory;
+    case Http2Code::kNoError:
+      return Http2Fault::kNone;
+    case Http2Code::kFlowControlError:
+      return Http2Fault::kFlowControl;
+    case Http2Code::kFrameSizeError:
+      return Http2Fault::kFrameSize;
+    case Http2Code::kCompressionError:
+      return Http2Fault::kCompression;
+    case Http2Code::kEnhanceYourCalm:
+      return Http2Fault::kSettingsFlood;  // nghttp2's own limit: entries of a SETTINGS
+    case Http2Code::kInternalError:
+      return Http2Fault::kMemory;
     case Http2Code::kProtocolError:
     case Http2Code::kSettingsTimeout:
     case Http2Code::kStreamClosed:
     case Http2Code::kRefusedStream:
     case Http2Code::kCancel:
-    case Http2Code::kConnectError: return Http2Fault::kProtocol;
+    case Http2Code::kConnectError:
+      return Http2Fault::kProtocol;
   }
   return Http2Fault::kProtocol;
 }
@@ -81,8 +88,8 @@ class Nghttp2Session final : public Http2Session {
   void FrameQueued();
   bool output_full() const { return output_.size() >= net_limits::kOutputBytesHigh; }
 
-  // Ends the connection: frames a GOAWAY of our own, since nghttp2 may be inside a callback. Returns what a callback
-  // returns to stop nghttp2.
+  // Ends the connection: frames a GOAWAY of our own, since nghttp2 may be inside a callback.
+  // Returns what a callback returns to stop nghttp2.
   int Fail(Http2Fault fault, Http2Code code, std::string_view text);
   Status FaultStatus() const;
 
@@ -136,8 +143,9 @@ struct Nghttp2Session::Callbacks {
     Self(user).block_.Clear();
     return 0;
   }
-  static int OnHeader(nghttp2_session*, const nghttp2_frame*, const uint8_t* name, size_t name_bytes,
-                      const uint8_t* value, size_t value_bytes, uint8_t, void* user) {
+  static int OnHeader(nghttp2_session*, const nghttp2_frame*, const uint8_t* name,
+                      size_t name_bytes, const uint8_t* value, size_t value_bytes, uint8_t,
+                      void* user) {
     return Self(user).AddHeader(View(name, name_bytes), View(value, value_bytes));
   }
   static int OnFrame(nghttp2_session*, const nghttp2_frame* frame, void* user) {
@@ -146,7 +154,8 @@ struct Nghttp2Session::Callbacks {
   static int OnInvalidFrame(nghttp2_session*, const nghttp2_frame*, int, void* user) {
     return Self(user).OnBadStream();
   }
-  static int OnData(nghttp2_session*, uint8_t, int32_t stream_id, const uint8_t* data, size_t size, void* user) {
+  static int OnData(nghttp2_session*, uint8_t, int32_t stream_id, const uint8_t* data, size_t size,
+                    void* user) {
     return Self(user).DataReceived(stream_id, View(data, size));
   }
   static int OnClose(nghttp2_session*, int32_t stream_id, uint32_t code, void* user) {
@@ -169,7 +178,8 @@ struct Nghttp2Session::Callbacks {
   }
   static int SendData(nghttp2_session*, nghttp2_frame* frame, const uint8_t* header, size_t length,
                       nghttp2_data_source* source, void* user) {
-    return Self(user).WriteData(*static_cast<Stream*>(source->ptr), header, length, frame->data.padlen);
+    return Self(user).WriteData(*static_cast<Stream*>(source->ptr), header, length,
+                                frame->data.padlen);
   }
   static void Install(nghttp2_session_callbacks* callbacks);
 };
@@ -198,7 +208,7 @@ Nghttp2Session::Nghttp2Session(Http2Listener& listener, const Http2Options& opti
   nghttp2_option_set_no_closed_streams(option, 1);
   nghttp2_option_set_max_outbound_ack(option, net_limits::kControlFramesQueuedMax);
   nghttp2_option_set_max_continuations(option, net_limits::kContinuationsMax);
-  // nghttp2's own reset limit reads the system's clock: ours (resets_) runs on the runtime's.
+  // nghttp2's own reset limit reads the system's clock: ours (Http2Guard) runs on the runtime's.
   nghttp2_option_set_stream_reset_rate_limit(option, uint64_t{1} << 62, 0);
   CHECK_EQ(nghttp2_session_server_new3(&session_, callbacks, this, option, nullptr), 0);
   nghttp2_option_del(option);
@@ -215,7 +225,8 @@ void Nghttp2Session::SubmitSettings(const Http2Options& options) {
   }};
   CHECK_EQ(nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, entries.data(), entries.size()), 0);
   CHECK_EQ(nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0,
-                                                 net_limits::kConnectionWindowBytes), 0);
+                                                 net_limits::kConnectionWindowBytes),
+           0);
 }
 
 Nghttp2Session::~Nghttp2Session() {
@@ -229,7 +240,7 @@ Nghttp2Session::~Nghttp2Session() {
   for (Stream* stream : free_streams_) delete stream;
 }
 
-// --- receiving ------------------------------------------------------------------------------------------------------
+// --- receiving ---------------------------------------------------------------
 
 Status Nghttp2Session::Feed(MonoTime now, std::string_view bytes) {
   if (fault_ != Http2Fault::kNone) return FailedPreconditionError("fed after a fault");
@@ -248,9 +259,11 @@ Status Nghttp2Session::Feed(MonoTime now, std::string_view bytes) {
   }
   if (fault_ != Http2Fault::kNone) return FaultStatus();
   if (connection_unconsumed_ > 0) {
-    CHECK_EQ(nghttp2_session_consume_connection(session_, std::exchange(connection_unconsumed_, 0)), 0);
+    CHECK_EQ(nghttp2_session_consume_connection(session_, std::exchange(connection_unconsumed_, 0)),
+             0);
   }
-  // nghttp2 queues the GOAWAY of a fault it has found; framing it is how we learn of it. Requests queue nothing.
+  // nghttp2 queues the GOAWAY of a fault it has found; framing it is how we learn of it. Requests
+  // queue nothing.
   if (nghttp2_session_get_outbound_queue_size(session_) > queued_before) FrameQueued();
   return FaultStatus();
 }
@@ -269,7 +282,8 @@ int Nghttp2Session::Fail(Http2Fault fault, Http2Code code, std::string_view text
 }
 
 int Nghttp2Session::BeginFrame(const nghttp2_frame_hd& header) {
-  // Frames of unknown types never get here: nghttp2 skips them, which costs no more than their bytes.
+  // Frames of unknown types never get here: nghttp2 skips them, which costs no more than their
+  // bytes.
   return header.type == NGHTTP2_PRIORITY ? Judge(guard_.OnEmptyFrame(now_)) : 0;
 }
 
@@ -296,20 +310,25 @@ int Nghttp2Session::FrameReceived(const nghttp2_frame& frame) {
     case NGHTTP2_HEADERS:
       if (frame.headers.cat == NGHTTP2_HCAT_REQUEST) return RequestReceived(frame);
       return EndReceived(frame.hd.stream_id, end);  // trailers: gRPC clients send none that matter
-    case NGHTTP2_RST_STREAM: return Judge(guard_.OnReset(now_));
+    case NGHTTP2_RST_STREAM:
+      return Judge(guard_.OnReset(now_));
     case NGHTTP2_SETTINGS:
       if ((frame.hd.flags & NGHTTP2_FLAG_ACK) != 0) return 0;
       settings_received_ = true;
       return Judge(guard_.OnSettings(now_));
-    case NGHTTP2_PING: return PingReceived(frame);
-    default: return 0;
+    case NGHTTP2_PING:
+      return PingReceived(frame);
+    default:
+      return 0;
   }
 }
 
 int Nghttp2Session::RequestReceived(const nghttp2_frame& frame) {
   const int32_t stream_id = frame.hd.stream_id;
   if (block_.list_bytes > net_limits::kHeaderListBytesMax) {
-    CHECK_EQ(nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_ENHANCE_YOUR_CALM), 0);
+    CHECK_EQ(nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream_id,
+                                       NGHTTP2_ENHANCE_YOUR_CALM),
+             0);
     return OnBadStream();
   }
   headers_.clear();
@@ -348,12 +367,13 @@ void Nghttp2Session::Consumed(Http2Stream& stream, size_t bytes) {
   nghttp2_session_consume_stream(session_, stream.id, bytes);
 }
 
-// --- floods and keepalive -------------------------------------------------------------------------------------------
+// --- floods and keepalive ----------------------------------------------------
 
 int Nghttp2Session::Judge(Http2Fault verdict) {
   if (verdict == Http2Fault::kNone) return 0;
   // "too_many_pings" is what grpc clients look for: they then ping less often.
-  const std::string_view text = verdict == Http2Fault::kPingFlood ? "too_many_pings" : FaultName(verdict);
+  const std::string_view text =
+      verdict == Http2Fault::kPingFlood ? "too_many_pings" : FaultName(verdict);
   return Fail(verdict, Http2Code::kEnhanceYourCalm, text);
 }
 
@@ -363,9 +383,11 @@ int Nghttp2Session::PingReceived(const nghttp2_frame& frame) {
   if ((frame.hd.flags & NGHTTP2_FLAG_ACK) == 0) return Judge(guard_.OnPing(now_, streams_open_));
   const uint8_t* opaque = frame.ping.opaque_data;
   if (!std::equal(kDrainPing.begin(), kDrainPing.end(), opaque)) return 0;
-  // The peer has seen the shutdown notice: what it had opened before is known, so now the real last stream is named.
+  // The peer has seen the shutdown notice: what it had opened before is known, so now the real last
+  // stream is named.
   const int32_t last = nghttp2_session_get_last_proc_stream_id(session_);
-  CHECK_EQ(nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, nullptr, 0), 0);
+  CHECK_EQ(nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, nullptr, 0),
+           0);
   return 0;
 }
 
@@ -373,13 +395,15 @@ Status Nghttp2Session::Tick(MonoTime now) {
   if (fault_ != Http2Fault::kNone) return OkStatus();
   now_ = now;
   switch (guard_.Tick(now)) {
-    case Http2Guard::Action::kNothing: return OkStatus();
+    case Http2Guard::Action::kNothing:
+      return OkStatus();
     case Http2Guard::Action::kSendPing:
       CHECK_EQ(nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, kKeepalivePing.data()), 0);
       return OkStatus();
     case Http2Guard::Action::kPeerIsGone:
       Fail(Http2Fault::kKeepaliveTimeout, Http2Code::kNoError, "keepalive ping timed out");
-      return UnavailableError("the peer did not answer a ping in ", guard_.options().timeout.ms(), " ms");
+      return UnavailableError("the peer did not answer a ping in ", guard_.options().timeout.ms(),
+                              " ms");
   }
   CHECK_UNREACHABLE();
 }
@@ -399,18 +423,18 @@ bool Nghttp2Session::finished() const {
   return nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0;
 }
 
-// --- sending --------------------------------------------------------------------------------------------------------
+// --- sending -----------------------------------------------------------------
 
-void Nghttp2Session::SubmitHeaders(Http2Stream& handle, std::span<const Http2Header> headers, bool end) {
+void Nghttp2Session::SubmitHeaders(Http2Stream& handle, std::span<const Http2Header> headers,
+                                   bool end) {
   auto& stream = static_cast<Stream&>(handle);
   if (fault_ != Http2Fault::kNone || stream.reset) return;
-  constexpr size_t kHeadersMax = 16;
   CHECK_LE(headers.size(), kHeadersMax);
   std::array<nghttp2_nv, kHeadersMax> nva;
   for (size_t i = 0; i < headers.size(); ++i) nva[i] = MakeNv(headers[i].name, headers[i].value);
   nghttp2_data_provider provider{.source = {.ptr = &stream}, .read_callback = Callbacks::ReadData};
-  const int result =
-      nghttp2_submit_response(session_, stream.id, nva.data(), headers.size(), end ? nullptr : &provider);
+  const int result = nghttp2_submit_response(session_, stream.id, nva.data(), headers.size(),
+                                             end ? nullptr : &provider);
   CHECK_EQ(result, 0);
 }
 
@@ -431,6 +455,7 @@ void Nghttp2Session::SubmitTrailers(Http2Stream& handle, std::span<const Http2He
   auto& stream = static_cast<Stream&>(handle);
   if (fault_ != Http2Fault::kNone || stream.reset) return;
   CHECK(!stream.ending);
+  CHECK_LE(trailers.size(), kHeadersMax);
   for (const Http2Header& trailer : trailers) {
     stream.trailer_bytes.append(trailer.name).append(trailer.value);
     stream.trailer_sizes.emplace_back(trailer.name.size(), trailer.value.size());
@@ -442,7 +467,9 @@ void Nghttp2Session::SubmitTrailers(Http2Stream& handle, std::span<const Http2He
 void Nghttp2Session::Reset(Http2Stream& handle, Http2Code code) {
   auto& stream = static_cast<Stream&>(handle);
   if (fault_ != Http2Fault::kNone || std::exchange(stream.reset, true)) return;
-  CHECK_EQ(nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id, static_cast<uint32_t>(code)), 0);
+  CHECK_EQ(nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id,
+                                     static_cast<uint32_t>(code)),
+           0);
 }
 
 bool Nghttp2Session::wants_pump() const {
@@ -468,19 +495,21 @@ ssize_t Nghttp2Session::OfferData(Stream& stream, size_t length, uint32_t& flags
   flags |= NGHTTP2_DATA_FLAG_NO_COPY;
   if (!stream.ending || offered < stream.unsent) return static_cast<ssize_t>(offered);
   flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
-  std::vector<nghttp2_nv> nva;
-  nva.reserve(stream.trailer_sizes.size());
+  std::array<nghttp2_nv, Http2Session::kHeadersMax> nva;
+  size_t count = 0;
   const std::string_view bytes = stream.trailer_bytes;
   size_t at = 0;
   for (const auto& [name_bytes, value_bytes] : stream.trailer_sizes) {
-    nva.push_back(MakeNv(bytes.substr(at, name_bytes), bytes.substr(at + name_bytes, value_bytes)));
+    nva[count++] =
+        (MakeNv(bytes.substr(at, name_bytes), bytes.substr(at + name_bytes, value_bytes)));
     at += name_bytes + value_bytes;
   }
-  CHECK_EQ(nghttp2_submit_trailer(session_, stream.id, nva.data(), nva.size()), 0);
+  CHECK_EQ(nghttp2_submit_trailer(session_, stream.id, nva.data(), count), 0);
   return static_cast<ssize_t>(offered);
 }
 
-int Nghttp2Session::WriteData(Stream& stream, const uint8_t* frame_header, size_t length, size_t padding) {
+int Nghttp2Session::WriteData(Stream& stream, const uint8_t* frame_header, size_t length,
+                              size_t padding) {
   if (output_full()) return NGHTTP2_ERR_WOULDBLOCK;
   CHECK_EQ(padding, size_t{0});  // we install no padding callback
   output_.append(Callbacks::View(frame_header, kFrameHeaderBytes));
@@ -488,9 +517,9 @@ int Nghttp2Session::WriteData(Stream& stream, const uint8_t* frame_header, size_
   for (size_t left = length; left > 0;) {
     BodyChunk& chunk = stream.chunks.front();
     const bool in_head = chunk.sent < chunk.head_bytes;
-    const std::string_view part = in_head
-        ? std::string_view(chunk.head.data(), chunk.head_bytes).substr(chunk.sent)
-        : std::string_view(chunk.body).substr(chunk.sent - chunk.head_bytes);
+    const std::string_view part =
+        in_head ? std::string_view(chunk.head.data(), chunk.head_bytes).substr(chunk.sent)
+                : std::string_view(chunk.body).substr(chunk.sent - chunk.head_bytes);
     const size_t taken = std::min(left, part.size());
     output_.append(part.substr(0, taken));
     chunk.sent += taken;
@@ -511,13 +540,14 @@ void Nghttp2Session::FrameSent(const nghttp2_frame& frame) {
   guard_.OnSent();
   const int32_t stream_id = frame.hd.stream_id;
   if ((frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return;
-  // RFC 9113 8.1: a complete response before the request's end asks the client, without error, to stop sending.
+  // RFC 9113 8.1: a complete response before the request's end asks the client, without error, to
+  // stop sending.
   if (nghttp2_session_get_stream_remote_close(session_, stream_id) == 0) {
     nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_NO_ERROR);
   }
 }
 
-// --- streams --------------------------------------------------------------------------------------------------------
+// --- streams -----------------------------------------------------------------
 
 Stream* Nghttp2Session::Find(int32_t stream_id) {
   return static_cast<Stream*>(nghttp2_session_get_stream_user_data(session_, stream_id));
@@ -557,7 +587,8 @@ void Nghttp2Session::StreamClosed(int32_t stream_id, uint32_t code) {
 
 }  // namespace
 
-std::unique_ptr<Http2Session> MakeNghttp2Session(Http2Listener& listener, const Http2Options& options, MonoTime now) {
+std::unique_ptr<Http2Session> MakeNghttp2Session(Http2Listener& listener,
+                                                 const Http2Options& options, MonoTime now) {
   return std::make_unique<Nghttp2Session>(listener, options, now);
 }
 

@@ -1,4 +1,5 @@
-// What Nghttp2Session keeps beside nghttp2's own state: one Stream a request, and the header block under way.
+// What Nghttp2Session keeps beside nghttp2's own state: one Stream a request, and the header block
+// under way.
 #pragma once
 
 #include <array>
@@ -28,9 +29,9 @@ struct Nghttp2Stream final : Http2Stream, io::ListLink {
   size_t unsent = 0;
   std::string trailer_bytes;  // name and value, one after the other
   std::vector<std::pair<size_t, size_t>> trailer_sizes;
-  bool deferred = false;      // nghttp2 waits for nghttp2_session_resume_data
-  bool ending = false;        // trailers are set
-  bool reset = false;         // by us: no further events but OnClosed
+  bool deferred = false;  // nghttp2 waits for nghttp2_session_resume_data
+  bool ending = false;    // trailers are set
+  bool reset = false;     // by us: no further events but OnClosed
 
   void Clear() {
     id = 0;

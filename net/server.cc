@@ -12,7 +12,8 @@ constexpr Duration kAcceptPause = Milliseconds(100);
 
 }  // namespace
 
-ClientServer::ClientServer(io::Runtime& runtime, GrpcHandler& grpc, HttpHandler& http, ServerOptions options)
+ClientServer::ClientServer(io::Runtime& runtime, GrpcHandler& grpc, HttpHandler& http,
+                           ServerOptions options)
     : runtime_(runtime),
       options_(std::move(options)),
       held_requests_(options_.held_request_bytes_max),
@@ -34,7 +35,8 @@ ClientServer::ClientServer(io::Runtime& runtime, GrpcHandler& grpc, HttpHandler&
 ClientServer::~ClientServer() { CHECK_EQ(stats_.connections_open, uint64_t{0}); }
 
 StatusOr<io::Address> ClientServer::Listen(const io::Address& address, PortUse use) {
-  if (gate_.closed() || draining_.stopped()) return FailedPreconditionError("the server has been shut down");
+  if (gate_.closed() || draining_.stopped())
+    return FailedPreconditionError("the server has been shut down");
   StatusOr<std::unique_ptr<io::Listener>> listener = runtime_.Listen(address);
   if (!listener.ok()) return Annotate(listener.status(), Concat("listen on ", address.ToString()));
   Port& port = *ports_.emplace_back(std::make_unique<Port>());
@@ -51,7 +53,8 @@ io::Task<void> ClientServer::AcceptLoop(Port& port) {
       Accepted(std::move(*socket), port.use);
       continue;
     }
-    // Cancelled: shut down, or the runtime stops. Anything else passes: descriptors, or one connection's own trouble.
+    // Cancelled: shut down, or the runtime stops. Anything else passes: descriptors, or one
+    // connection's own trouble.
     if (socket.status().code() == StatusCode::kCancelled) co_return;
     ++stats_.accepts_paused;
     const io::WaitResult rested =
@@ -68,7 +71,8 @@ void ClientServer::Accepted(std::unique_ptr<io::Socket> socket, PortUse use) {
     return;
   }
   ++stats_.connections_open;
-  const bool spawned = gate_.Spawn("net.connection", io::ReadyClass::kClient, Serve(std::move(socket), use));
+  const bool spawned =
+      gate_.Spawn("net.connection", io::ReadyClass::kClient, Serve(std::move(socket), use));
   if (!spawned) --stats_.connections_open;
 }
 

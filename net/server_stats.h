@@ -1,4 +1,5 @@
-// Counters of the client ports of one core since start, and gauges. Read at scrape; written by net/ only.
+// Counters of the client ports of one core since start, and gauges. Read at scrape; written by net/
+// only.
 #pragma once
 
 #include <array>

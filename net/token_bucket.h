@@ -1,4 +1,5 @@
-// TokenBucket: how much of something cheap for a peer and costly for us it may do. Pure; time is passed in.
+// TokenBucket: how much of something cheap for a peer and costly for us it may do. Pure; time is
+// passed in.
 #pragma once
 
 #include <algorithm>
@@ -27,8 +28,9 @@ class TokenBucket final {
   }
 
  private:
-  static constexpr int64_t kPerToken = 1'000'000;            // levels are in millionths of a token
-  static constexpr int64_t kRefillMax = 3600 * 1'000'000LL;  // an hour fills every bucket of ours; bounds the product
+  static constexpr int64_t kPerToken = 1'000'000;  // levels are in millionths of a token
+  static constexpr int64_t kRefillMax =
+      3600 * 1'000'000LL;  // an hour fills every bucket of ours; bounds the product
 
   int64_t capacity_;
   int64_t per_second_;

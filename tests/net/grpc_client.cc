@@ -34,8 +34,8 @@ io::Task<StatusOr<std::optional<std::string>>> GrpcClientStream::Read(MonoTime d
       co_return std::optional<std::string>();
     }
     if (!client_.connected_) co_return UnavailableError("the connection is lost");
-    const io::WaitResult result =
-        co_await client_.changed_.Wait(io::WaitLimit{.timers = &client_.runtime_, .deadline = deadline});
+    const io::WaitResult result = co_await client_.changed_.Wait(
+        io::WaitLimit{.timers = &client_.runtime_, .deadline = deadline});
     if (result == io::WaitResult::kTimedOut) co_return DeadlineExceededError("no message in time");
   }
 }
@@ -49,7 +49,8 @@ GrpcClient::~GrpcClient() { CHECK(!connected_); }
 
 io::Task<Status> GrpcClient::Connect(io::Address address, MonoTime deadline) {
   CHECK(socket_ == nullptr);
-  StatusOr<std::unique_ptr<io::Socket>> socket = co_await runtime_.Connect(std::move(address), deadline);
+  StatusOr<std::unique_ptr<io::Socket>> socket =
+      co_await runtime_.Connect(std::move(address), deadline);
   if (!socket.ok()) co_return socket.status();
   socket_ = std::move(*socket);
   connected_ = true;
@@ -97,7 +98,8 @@ io::Task<void> GrpcClient::Close() {
   socket_.reset();
 }
 
-HeaderList GrpcClient::Headers(std::string_view path, const Metadata& metadata, std::optional<Duration> timeout) {
+HeaderList GrpcClient::Headers(std::string_view path, const Metadata& metadata,
+                               std::optional<Duration> timeout) {
   HeaderList headers = GrpcHeaders(path);
   if (timeout.has_value()) {
     const int64_t ms = std::clamp<int64_t>(timeout->ms(), 1, 99'999'999);
@@ -107,9 +109,10 @@ HeaderList GrpcClient::Headers(std::string_view path, const Metadata& metadata, 
   return headers;
 }
 
-io::Task<StatusOr<std::string>> GrpcClient::Call(std::string path, Metadata metadata, std::string message,
-                                                 MonoTime deadline) {
-  if (!connected_ || http2_.goaway()) co_return UnavailableError("there is no connection available");
+io::Task<StatusOr<std::string>> GrpcClient::Call(std::string path, Metadata metadata,
+                                                 std::string message, MonoTime deadline) {
+  if (!connected_ || http2_.goaway())
+    co_return UnavailableError("there is no connection available");
   std::optional<Duration> timeout;
   if (deadline != MonoTime::Max()) timeout = deadline - runtime_.Now();
   ClientStream& stream = http2_.Open(Headers(path, metadata, timeout), GrpcFrame(message), true);
@@ -141,7 +144,8 @@ io::Task<StatusOr<std::string>> GrpcClient::Call(std::string path, Metadata meta
   co_return answer;
 }
 
-StatusOr<std::unique_ptr<GrpcClientStream>> GrpcClient::OpenStream(std::string_view path, const Metadata& metadata) {
+StatusOr<std::unique_ptr<GrpcClientStream>> GrpcClient::OpenStream(std::string_view path,
+                                                                   const Metadata& metadata) {
   if (!connected_ || http2_.goaway()) return UnavailableError("there is no connection available");
   ClientStream& stream = http2_.Open(Headers(path, metadata, std::nullopt), "", false);
   wake_.NotifyAll();

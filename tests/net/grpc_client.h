@@ -1,7 +1,8 @@
-// GrpcClient: a gRPC client on io::Runtime for tests and simulation: one connection, unary calls and streams, real HTTP/2
-// bytes. Its own code but for nghttp2 and the pure codecs of net/.
+// GrpcClient: a gRPC client on io::Runtime for tests and simulation: one connection, unary calls
+// and streams, real HTTP/2 bytes. Its own code but for nghttp2 and the pure codecs of net/.
 //
-// Owned by a test; used on one core. Close() before it is destroyed. Several calls may be under way.
+// Owned by a test; used on one core. Close() before it is destroyed. Several calls may be under
+// way.
 //
 // Errors of every call: the server's status; else, by the client itself,
 //   kUnavailable       no connection: refused, lost, or the server has said GOAWAY
@@ -23,7 +24,8 @@ namespace metastore::net_test {
 
 class GrpcClient;
 
-// A streaming call. Owned by the test, ended or cancelled before the client is destroyed. One Read and one Write at a time.
+// A streaming call. Owned by the test, ended or cancelled before the client is destroyed. One Read
+// and one Write at a time.
 class GrpcClientStream final {
  public:
   ~GrpcClientStream();
@@ -33,7 +35,8 @@ class GrpcClientStream final {
   void Write(std::string_view message);
   void CloseSend();
   void Cancel();
-  // The next message; nothing after the last of a call that ended with OK. Errors: above, at `deadline` too (the call goes on).
+  // The next message; nothing after the last of a call that ended with OK. Errors: above, at
+  // `deadline` too (the call goes on).
   io::Task<StatusOr<std::optional<std::string>>> Read(MonoTime deadline);
 
  private:
@@ -56,8 +59,10 @@ class GrpcClient final {
   // Once only. Errors: those of io::Runtime::Connect.
   io::Task<Status> Connect(io::Address address, MonoTime deadline);
   // `path` as /package.Service/Method; grpc-timeout is sent for deadlines other than Max.
-  io::Task<StatusOr<std::string>> Call(std::string path, Metadata metadata, std::string message, MonoTime deadline);
-  StatusOr<std::unique_ptr<GrpcClientStream>> OpenStream(std::string_view path, const Metadata& metadata);
+  io::Task<StatusOr<std::string>> Call(std::string path, Metadata metadata, std::string message,
+                                       MonoTime deadline);
+  StatusOr<std::unique_ptr<GrpcClientStream>> OpenStream(std::string_view path,
+                                                         const Metadata& metadata);
   // Ends the connection and its tasks; calls under way end with kUnavailable.
   io::Task<void> Close();
 
@@ -70,7 +75,8 @@ class GrpcClient final {
   io::Task<void> ReadLoop();
   io::Task<void> WriteLoop();
   void Lost();
-  static HeaderList Headers(std::string_view path, const Metadata& metadata, std::optional<Duration> timeout);
+  static HeaderList Headers(std::string_view path, const Metadata& metadata,
+                            std::optional<Duration> timeout);
 
   io::Runtime& runtime_;
   Http2Client http2_;

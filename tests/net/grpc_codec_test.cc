@@ -1,5 +1,5 @@
-// Aim: every format of gRPC's wire is read and written exactly, and malformed input gets the error of the contract.
-// Method: tables; messages cut at every byte.
+// Aim: every format of gRPC's wire is read and written exactly, and malformed input gets the error
+// of the contract. Method: tables; messages cut at every byte.
 #include "net/grpc_codec.h"
 
 #include <gtest/gtest.h>
@@ -32,9 +32,17 @@ TEST(MethodPathTest, MalformedNamesAreUnimplemented) {
 
 TEST(TimeoutTest, UnitsAndDigits) {
   const std::vector<std::pair<const char*, Duration>> table = {
-      {"1H", Seconds(3600)},          {"2M", Seconds(120)},      {"3S", Seconds(3)}, {"250m", Milliseconds(250)},
-      {"7u", Microseconds(7)},        {"9n", Nanoseconds(9)},    {"0S", Seconds(0)}, {"99999999n", Nanoseconds(99999999)},
-      {"00000001S", Seconds(1)},      {"99999999H", kTimeoutMax}, {"99999999S", Seconds(99'999'999)},
+      {"1H", Seconds(3600)},
+      {"2M", Seconds(120)},
+      {"3S", Seconds(3)},
+      {"250m", Milliseconds(250)},
+      {"7u", Microseconds(7)},
+      {"9n", Nanoseconds(9)},
+      {"0S", Seconds(0)},
+      {"99999999n", Nanoseconds(99999999)},
+      {"00000001S", Seconds(1)},
+      {"99999999H", kTimeoutMax},
+      {"99999999S", Seconds(99'999'999)},
   };
   for (const auto& [text, expected] : table) {
     const StatusOr<Duration> parsed = ParseTimeout(text);
@@ -95,7 +103,13 @@ TEST(PercentTest, MalformedEscapesStay) {
 
 TEST(Base64Test, DecodesWithAndWithoutPadding) {
   const std::vector<std::pair<std::string, std::string>> table = {
-      {"", ""}, {"Zg==", "f"}, {"Zg", "f"}, {"Zm8=", "fo"}, {"Zm8", "fo"}, {"Zm9v", "foo"}, {"AAEC/f7/", {"\0\1\2\xfd\xfe\xff", 6}},
+      {"", ""},
+      {"Zg==", "f"},
+      {"Zg", "f"},
+      {"Zm8=", "fo"},
+      {"Zm8", "fo"},
+      {"Zm9v", "foo"},
+      {"AAEC/f7/", {"\0\1\2\xfd\xfe\xff", 6}},
   };
   for (const auto& [text, bytes] : table) {
     const StatusOr<std::string> decoded = DecodeBase64(text);
@@ -151,7 +165,8 @@ TEST(MessageTest, AnyCutGivesTheSameMessages) {
   const std::vector<std::string> messages = {"one", "", "three three three", "4"};
   std::string bytes;
   for (const std::string& message : messages) bytes += Framed(message);
-  for (size_t cut = 0; cut <= bytes.size(); ++cut) EXPECT_EQ(Assemble(bytes, cut), messages) << "cut at " << cut;
+  for (size_t cut = 0; cut <= bytes.size(); ++cut)
+    EXPECT_EQ(Assemble(bytes, cut), messages) << "cut at " << cut;
 }
 
 TEST(MessageTest, TooLargeIsRefusedAtItsPrefix) {

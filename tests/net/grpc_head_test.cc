@@ -1,5 +1,5 @@
-// Aim: what the transport reads of request headers, what becomes metadata, and why a request is refused.
-// Method: tables of header lists.
+// Aim: what the transport reads of request headers, what becomes metadata, and why a request is
+// refused. Method: tables of header lists.
 #include "net/grpc_head.h"
 
 #include <gtest/gtest.h>
@@ -113,10 +113,12 @@ TEST(RequestHeadTest, MissingContentTypeIsRefused) {
 }
 
 TEST(RequestHeadTest, ContentTypes) {
-  for (const char* good : {"application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"}) {
+  for (const char* good :
+       {"application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"}) {
     EXPECT_TRUE(IsGrpcContentType(good)) << good;
   }
-  for (const char* bad : {"", "application/grp", "application/grpc-web", "text/plain", "Application/grpc"}) {
+  for (const char* bad :
+       {"", "application/grp", "application/grpc-web", "text/plain", "Application/grpc"}) {
     EXPECT_FALSE(IsGrpcContentType(bad)) << bad;
   }
 }

@@ -1,5 +1,6 @@
-// Aim: gRPC over real connections: answers, errors with grpc-go's texts, framing, deadlines, cancellation, streams, bounds.
-// Method: a simulated machine each for server and clients (SimWorld); test.Echo (test_handlers.h) behind the port.
+// Aim: gRPC over real connections: answers, errors with grpc-go's texts, framing, deadlines,
+// cancellation, streams, bounds. Method: a simulated machine each for server and clients
+// (SimWorld); test.Echo (test_handlers.h) behind the port.
 #include <gtest/gtest.h>
 
 #include "net/grpc_codec.h"
@@ -28,8 +29,10 @@ TEST(GrpcServerTest, CodesAndMessagesArriveByteForByte) {
   ServerHarness harness;
   const auto client = harness.Connect();
   for (int code = 1; code <= 16; ++code) {
-    const StatusOr<std::string> answer = harness.Call(
-        *client, "Unary", "x", {{"want-code", std::to_string(code)}, {"want-message", "etcdserver: 100% \"odd\" t\xc3\xa9xt"}});
+    const StatusOr<std::string> answer =
+        harness.Call(*client, "Unary", "x",
+                     {{"want-code", std::to_string(code)},
+                      {"want-message", "etcdserver: 100% \"odd\" t\xc3\xa9xt"}});
     EXPECT_EQ(static_cast<int>(answer.status().code()), code);
     EXPECT_EQ(Text(answer.status()), "etcdserver: 100% \"odd\" t\xc3\xa9xt");
   }
@@ -68,10 +71,13 @@ TEST(GrpcServerTest, UnknownServicesAndMethodsAreUnimplemented) {
   ServerHarness harness;
   const auto client = harness.Connect();
   const auto call = [&](std::string path) {
-    return harness.world().Await(harness.client_runtime(), client->Call(path, {}, "x", MonoTime::Max())).status();
+    return harness.world()
+        .Await(harness.client_runtime(), client->Call(path, {}, "x", MonoTime::Max()))
+        .status();
   };
   EXPECT_EQ(call("/no.Such/Thing"), UnimplementedError("unknown service no.Such"));
-  EXPECT_EQ(call("/test.Echo/Nope"), UnimplementedError("unknown method Nope for service test.Echo"));
+  EXPECT_EQ(call("/test.Echo/Nope"),
+            UnimplementedError("unknown method Nope for service test.Echo"));
   EXPECT_EQ(call("/nothing"), UnimplementedError("malformed method name: \"/nothing\""));
   EXPECT_EQ(harness.stats().calls_refused, 3u);
   EXPECT_EQ(harness.stats().calls_total, 0u);
@@ -79,7 +85,8 @@ TEST(GrpcServerTest, UnknownServicesAndMethodsAreUnimplemented) {
 }
 
 // Sends one request with `headers` and `body` and gives back the closed stream.
-ClientStream& Request(ServerHarness& harness, GrpcClient& client, const HeaderList& headers, std::string body, bool end) {
+ClientStream& Request(ServerHarness& harness, GrpcClient& client, const HeaderList& headers,
+                      std::string body, bool end) {
   ClientStream& stream = client.http2().Open(headers, std::move(body), end);
   EXPECT_TRUE(harness.Call(client, "Unary", "wake").ok());
   EXPECT_TRUE(harness.world().RunUntil([&] { return stream.closed; }, Seconds(5)));
@@ -100,16 +107,20 @@ TEST(GrpcServerTest, WrongHeadersAreRefusedWithTheirHttpStatus) {
   ServerHarness harness;
   const auto client = harness.Connect();
   const HeaderList good = GrpcHeaders("/test.Echo/Unary");
-  const ClientStream& type =
-      Request(harness, *client, With(good, "content-type", "application/json"), GrpcFrame("x"), true);
+  const ClientStream& type = Request(
+      harness, *client, With(good, "content-type", "application/json"), GrpcFrame("x"), true);
   EXPECT_EQ(type.Find(":status"), "415");
-  EXPECT_EQ(GrpcStatusOf(type), InvalidArgumentError("invalid gRPC request content-type \"application/json\""));
-  const ClientStream& method = Request(harness, *client, With(good, ":method", "PUT"), GrpcFrame("x"), true);
+  EXPECT_EQ(GrpcStatusOf(type),
+            InvalidArgumentError("invalid gRPC request content-type \"application/json\""));
+  const ClientStream& method =
+      Request(harness, *client, With(good, ":method", "PUT"), GrpcFrame("x"), true);
   EXPECT_EQ(method.Find(":status"), "405");
-  const ClientStream& timeout = Request(harness, *client, With(good, "grpc-timeout", "1x"), GrpcFrame("x"), true);
+  const ClientStream& timeout =
+      Request(harness, *client, With(good, "grpc-timeout", "1x"), GrpcFrame("x"), true);
   EXPECT_EQ(timeout.Find(":status"), "400");
   EXPECT_EQ(GrpcStatusOf(timeout).code(), StatusCode::kInternal);
-  const ClientStream& encoding = Request(harness, *client, With(good, "grpc-encoding", "gzip"), GrpcFrame("x"), true);
+  const ClientStream& encoding =
+      Request(harness, *client, With(good, "grpc-encoding", "gzip"), GrpcFrame("x"), true);
   EXPECT_EQ(encoding.Find(":status"), "200");
   EXPECT_EQ(encoding.Find("grpc-accept-encoding"), "identity");
   EXPECT_EQ(GrpcStatusOf(encoding),
@@ -130,7 +141,8 @@ TEST(GrpcServerTest, BrokenMessagesOfUnaryCalls) {
   EXPECT_EQ(status(GrpcFrame(std::string(1001, 'x')), true),
             ResourceExhaustedError("grpc: received message larger than max (1001 vs. 1000)"));
   // Refused at its length, without waiting for its bytes or its end.
-  EXPECT_EQ(status(GrpcFrame(std::string(1001, 'x')).substr(0, 5), false).code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(status(GrpcFrame(std::string(1001, 'x')).substr(0, 5), false).code(),
+            StatusCode::kResourceExhausted);
   EXPECT_EQ(status(std::string("\1\0\0\0\1x", 6), true),
             InternalError("grpc: compressed flag set with identity or empty encoding"));
   EXPECT_EQ(status("", true), InternalError("unexpected EOF"));
@@ -141,12 +153,13 @@ TEST(GrpcServerTest, BrokenMessagesOfUnaryCalls) {
   harness.Close(*client);
 }
 
-// --- deadlines and cancellation -------------------------------------------------------------------------------------
+// --- deadlines and cancellation ----------------------------------------------
 
 TEST(GrpcServerTest, DeadlineAnswersAndStopsTheHandler) {
   ServerHarness harness;
   const auto client = harness.Connect();
-  ClientStream& stream = client->http2().Open(With(GrpcHeaders("/test.Echo/Sleep"), "grpc-timeout", "200m"), GrpcFrame("x"), true);
+  ClientStream& stream = client->http2().Open(
+      With(GrpcHeaders("/test.Echo/Sleep"), "grpc-timeout", "200m"), GrpcFrame("x"), true);
   ASSERT_TRUE(harness.Call(*client, "Unary", "wake").ok());
   const MonoTime before = harness.world().Now();
   EXPECT_TRUE(harness.world().RunUntil([&] { return stream.closed; }, Seconds(5)));
@@ -162,7 +175,8 @@ TEST(GrpcServerTest, DeadlineAnswersAndStopsTheHandler) {
 TEST(GrpcServerTest, DeadlineOfAnUnfinishedRequestPasses) {
   ServerHarness harness;
   const auto client = harness.Connect();
-  ClientStream& stream = client->http2().Open(With(GrpcHeaders("/test.Echo/Unary"), "grpc-timeout", "50m"), "", false);
+  ClientStream& stream =
+      client->http2().Open(With(GrpcHeaders("/test.Echo/Unary"), "grpc-timeout", "50m"), "", false);
   ASSERT_TRUE(harness.Call(*client, "Unary", "wake").ok());
   EXPECT_TRUE(harness.world().RunUntil([&] { return stream.closed; }, Seconds(5)));
   EXPECT_EQ(GrpcStatusOf(stream).code(), StatusCode::kDeadlineExceeded);
@@ -183,7 +197,8 @@ TEST(GrpcServerTest, HandlerSeesTheDeadline) {
 TEST(GrpcServerTest, CancellationStopsTheHandler) {
   ServerHarness harness;
   const auto client = harness.Connect();
-  ClientStream& stream = client->http2().Open(GrpcHeaders("/test.Echo/Sleep"), GrpcFrame("x"), true);
+  ClientStream& stream =
+      client->http2().Open(GrpcHeaders("/test.Echo/Sleep"), GrpcFrame("x"), true);
   ASSERT_TRUE(harness.Call(*client, "Unary", "wake").ok());
   EXPECT_EQ(harness.echo().running, 1u);
   client->http2().Cancel(stream);
@@ -197,7 +212,8 @@ TEST(GrpcServerTest, CancellationStopsTheHandler) {
 TEST(GrpcServerTest, LostConnectionStopsItsCalls) {
   ServerHarness harness;
   const auto client = harness.Connect();
-  for (int i = 0; i < 5; ++i) client->http2().Open(GrpcHeaders("/test.Echo/Sleep"), GrpcFrame("x"), true);
+  for (int i = 0; i < 5; ++i)
+    client->http2().Open(GrpcHeaders("/test.Echo/Sleep"), GrpcFrame("x"), true);
   client->http2().Open(GrpcHeaders("/test.Echo/Echo"), "", false);
   ASSERT_TRUE(harness.Call(*client, "Unary", "wake").ok());
   EXPECT_EQ(harness.echo().running, 6u);
@@ -215,7 +231,8 @@ TEST(GrpcServerTest, RunningHandlersOfResetCallsCountAgainstTheLimit) {
   const auto client = harness.Connect();
   ASSERT_TRUE(harness.Call(*client, "Unary", "wake").ok());
   for (int i = 0; i < 100; ++i) {
-    ClientStream& stream = client->http2().Open(GrpcHeaders("/test.Echo/Sleep"), GrpcFrame("x"), true);
+    ClientStream& stream =
+        client->http2().Open(GrpcHeaders("/test.Echo/Sleep"), GrpcFrame("x"), true);
     client->http2().Output();
     client->http2().Cancel(stream);
   }
@@ -226,7 +243,7 @@ TEST(GrpcServerTest, RunningHandlersOfResetCallsCountAgainstTheLimit) {
   harness.Close(*client);
 }
 
-// --- streams --------------------------------------------------------------------------------------------------------
+// --- streams -----------------------------------------------------------------
 
 TEST(GrpcServerTest, StreamEchoesUntilTheHalfClose) {
   ServerHarness harness;
@@ -236,12 +253,14 @@ TEST(GrpcServerTest, StreamEchoesUntilTheHalfClose) {
   for (int i = 0; i < 20; ++i) {
     const std::string message(static_cast<size_t>(i * 1000), static_cast<char>('a' + i));
     (*stream)->Write(message);
-    const auto answer = harness.world().Await(harness.client_runtime(), (*stream)->Read(harness.In(Seconds(5))));
+    const auto answer =
+        harness.world().Await(harness.client_runtime(), (*stream)->Read(harness.In(Seconds(5))));
     ASSERT_TRUE(answer.ok()) << answer.status();
     EXPECT_EQ(*answer, message);
   }
   (*stream)->CloseSend();
-  const auto end = harness.world().Await(harness.client_runtime(), (*stream)->Read(harness.In(Seconds(5))));
+  const auto end =
+      harness.world().Await(harness.client_runtime(), (*stream)->Read(harness.In(Seconds(5))));
   ASSERT_TRUE(end.ok()) << end.status();
   EXPECT_FALSE(end->has_value());
   stream->reset();
@@ -256,7 +275,8 @@ TEST(GrpcServerTest, MessageLargerThanTheWindowIsRead) {
   auto stream = client->OpenStream("/test.Echo/Echo", {});
   ASSERT_TRUE(stream.ok());
   (*stream)->Write(std::string(10 << 20, 'L'));
-  const auto answer = harness.world().Await(harness.client_runtime(), (*stream)->Read(harness.In(Seconds(60))));
+  const auto answer =
+      harness.world().Await(harness.client_runtime(), (*stream)->Read(harness.In(Seconds(60))));
   ASSERT_TRUE(answer.ok()) << answer.status();
   EXPECT_EQ((*answer)->size(), size_t{10 << 20});
   stream->reset();
@@ -268,7 +288,8 @@ TEST(GrpcServerTest, UnreadMessagesStopAtTheStreamsWindow) {
   const auto client = harness.Connect();
   ClientStream& stream = client->http2().Open(GrpcHeaders("/test.Echo/Collect"), "", false);
   const size_t count = 400;
-  for (size_t i = 0; i < count; ++i) client->http2().Send(stream, GrpcFrame(std::string(10'000, 'u')), false);
+  for (size_t i = 0; i < count; ++i)
+    client->http2().Send(stream, GrpcFrame(std::string(10'000, 'u')), false);
   client->http2().Send(stream, "", true);
   ASSERT_TRUE(harness.Call(*client, "Unary", "wake").ok());
   harness.world().RunFor(Seconds(1));
@@ -282,8 +303,10 @@ TEST(GrpcServerTest, UnreadMessagesStopAtTheStreamsWindow) {
 
 TEST(GrpcServerTest, SlowReaderOfAStreamHoldsTheWriterBack) {
   ServerHarness harness;
-  const auto client = harness.Connect(Http2ClientOptions{.stream_window = 100'000, .open_windows = false});
-  ClientStream& stream = client->http2().Open(GrpcHeaders("/test.Echo/Flood"), GrpcFrame("5000"), true);
+  const auto client =
+      harness.Connect(Http2ClientOptions{.stream_window = 100'000, .open_windows = false});
+  ClientStream& stream =
+      client->http2().Open(GrpcHeaders("/test.Echo/Flood"), GrpcFrame("5000"), true);
   ASSERT_TRUE(harness.Call(*client, "Unary", "wake").ok());
   harness.world().RunFor(Seconds(1));
   EXPECT_EQ(stream.body.size(), 100'000u);
@@ -310,8 +333,9 @@ TEST(GrpcServerTest, StreamsHandlerLearnsOfBrokenFraming) {
   const HeaderList echo = GrpcHeaders("/test.Echo/Echo");
   EXPECT_EQ(GrpcStatusOf(Request(harness, *client, echo, GrpcFrame(std::string(1001, 'x')), false)),
             ResourceExhaustedError("grpc: received message larger than max (1001 vs. 1000)"));
-  EXPECT_EQ(GrpcStatusOf(Request(harness, *client, echo, GrpcFrame("ok") + std::string(2, '\0'), true)),
-            InternalError("unexpected EOF"));
+  EXPECT_EQ(
+      GrpcStatusOf(Request(harness, *client, echo, GrpcFrame("ok") + std::string(2, '\0'), true)),
+      InternalError("unexpected EOF"));
   harness.world().RunFor(Milliseconds(10));
   EXPECT_EQ(harness.echo().running, 0u);
   harness.Close(*client);
@@ -320,7 +344,8 @@ TEST(GrpcServerTest, StreamsHandlerLearnsOfBrokenFraming) {
 TEST(GrpcServerTest, DeadlineEndsAStream) {
   ServerHarness harness;
   const auto client = harness.Connect();
-  ClientStream& stream = client->http2().Open(With(GrpcHeaders("/test.Echo/Echo"), "grpc-timeout", "100m"), GrpcFrame("x"), false);
+  ClientStream& stream = client->http2().Open(
+      With(GrpcHeaders("/test.Echo/Echo"), "grpc-timeout", "100m"), GrpcFrame("x"), false);
   ASSERT_TRUE(harness.Call(*client, "Unary", "wake").ok());
   EXPECT_TRUE(harness.world().RunUntil([&] { return stream.closed; }, Seconds(5)));
   EXPECT_EQ(TakeGrpcMessage(stream.body), "x");
@@ -328,7 +353,7 @@ TEST(GrpcServerTest, DeadlineEndsAStream) {
   harness.Close(*client);
 }
 
-// --- bounds ---------------------------------------------------------------------------------------------------------
+// --- bounds ------------------------------------------------------------------
 
 TEST(GrpcServerTest, UnfinishedRequestsAreBoundedInBytes) {
   net::ServerOptions options;
@@ -347,7 +372,8 @@ TEST(GrpcServerTest, UnfinishedRequestsAreBoundedInBytes) {
   for (const ClientStream* stream : streams) {
     if (!stream->closed) continue;
     ++refused;
-    EXPECT_EQ(GrpcStatusOf(*stream), ResourceExhaustedError("too many bytes of unfinished requests"));
+    EXPECT_EQ(GrpcStatusOf(*stream),
+              ResourceExhaustedError("too many bytes of unfinished requests"));
   }
   EXPECT_EQ(refused, 6u);
   const auto other = harness.Connect();
@@ -361,7 +387,8 @@ TEST(GrpcServerTest, ClientThatOpensNoWindowStopsCosting) {
   const auto client = harness.Connect(
       Http2ClientOptions{.stream_window = 0, .connection_window = 1 << 30, .open_windows = false});
   for (int i = 0; i < 2000; ++i) {
-    client->http2().Open(With(GrpcHeaders("/test.Echo/Unary"), "want-bytes", "100000"), GrpcFrame(""), true);
+    client->http2().Open(With(GrpcHeaders("/test.Echo/Unary"), "want-bytes", "100000"),
+                         GrpcFrame(""), true);
   }
   client->http2().Ping();
   auto stream = client->OpenStream("/test.Echo/Echo", {});  // wakes the writer
@@ -390,6 +417,27 @@ TEST(GrpcServerTest, RepliesAreBoundedInBytes) {
   harness.Close(*client);
 }
 
+TEST(GrpcServerTest, MessagesOfAStreamAreBoundedWithTheReplies) {
+  net::ServerOptions options;
+  options.held_reply_bytes_max = 2500;  // two messages of Flood
+  ServerHarness harness(1, options);
+  const auto client =
+      harness.Connect(Http2ClientOptions{.stream_window = 0, .open_windows = false});
+  ClientStream& stream =
+      client->http2().Open(GrpcHeaders("/test.Echo/Flood"), GrpcFrame("10"), true);
+  auto wake = client->OpenStream("/test.Echo/Echo", {});
+  harness.world().RunFor(Seconds(1));
+  EXPECT_EQ(harness.echo().written, 2u);
+  EXPECT_EQ(harness.echo().running, 1u);  // Echo: Flood has ended
+  client->http2().SubmitSettings(4, 1 << 20);
+  (*wake)->Write("now");
+  EXPECT_TRUE(harness.world().RunUntil([&] { return stream.closed; }, Seconds(5)));
+  EXPECT_EQ(GrpcStatusOf(stream), ResourceExhaustedError("too many bytes of unsent responses"));
+  EXPECT_EQ(stream.body.size(), 2u * 1005);
+  wake->reset();
+  harness.Close(*client);
+}
+
 TEST(GrpcServerTest, CallsBeyondTheServersMemoryAreRefused) {
   net::ServerOptions options;
   options.message_bytes_max = 1000;
@@ -404,7 +452,8 @@ TEST(GrpcServerTest, CallsBeyondTheServersMemoryAreRefused) {
   auto wake = client->OpenStream("/test.Echo/Echo", {});
   harness.world().RunFor(Seconds(1));
   size_t refused = 0;
-  for (const ClientStream* stream : streams) refused += stream->closed && stream->reset_code == 7 ? 1 : 0;
+  for (const ClientStream* stream : streams)
+    refused += stream->closed && stream->reset_code == 7 ? 1 : 0;
   EXPECT_EQ(refused, 3u);
   EXPECT_EQ(harness.echo().running, 5u);
   wake->reset();
@@ -416,10 +465,12 @@ TEST(GrpcServerTest, ManyCallsAtOnceAreAllAnswered) {
   const auto client = harness.Connect();
   std::vector<ClientStream*> streams;
   for (int i = 0; i < 3000; ++i) {
-    streams.push_back(&client->http2().Open(GrpcHeaders("/test.Echo/Unary"), GrpcFrame(std::to_string(i)), true));
+    streams.push_back(
+        &client->http2().Open(GrpcHeaders("/test.Echo/Unary"), GrpcFrame(std::to_string(i)), true));
   }
   ASSERT_TRUE(harness.Call(*client, "Unary", "wake").ok());
-  EXPECT_TRUE(harness.world().RunUntil([&] { return client->http2().streams_open() == 0; }, Seconds(60)));
+  EXPECT_TRUE(
+      harness.world().RunUntil([&] { return client->http2().streams_open() == 0; }, Seconds(60)));
   for (int i = 0; i < 3000; ++i) {
     EXPECT_TRUE(GrpcStatusOf(*streams[static_cast<size_t>(i)]).ok());
     EXPECT_EQ(TakeGrpcMessage(streams[static_cast<size_t>(i)]->body), std::to_string(i));

@@ -1,5 +1,6 @@
-// Aim: HTTP/1 requests are read from any cut of the bytes; what is malformed, too large or ambiguous gets its status.
-// Method: tables; every request is also fed byte by byte and cut at every place.
+// Aim: HTTP/1 requests are read from any cut of the bytes; what is malformed, too large or
+// ambiguous gets its status. Method: tables; every request is also fed byte by byte and cut at
+// every place.
 #include "net/http1_parser.h"
 
 #include <gtest/gtest.h>
@@ -38,7 +39,8 @@ Outcome Parse(const std::vector<std::string_view>& parts) {
 Outcome Parse(std::string_view bytes) { return Parse(std::vector<std::string_view>{bytes}); }
 
 TEST(Http1ParserTest, GetIsRead) {
-  const Outcome outcome = Parse("GET /health?serializable=true&exclude=A%20B HTTP/1.1\r\nHost: x\r\nX-Thing:  v \r\n\r\n");
+  const Outcome outcome = Parse(
+      "GET /health?serializable=true&exclude=A%20B HTTP/1.1\r\nHost: x\r\nX-Thing:  v \r\n\r\n");
   ASSERT_EQ(outcome.requests.size(), 1u);
   const HttpRequest& request = outcome.requests[0];
   EXPECT_EQ(request.method, "GET");
@@ -58,7 +60,8 @@ TEST(Http1ParserTest, AnyCutGivesTheSameRequests) {
       "4;ext=1\r\nWiki\r\nA\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n"
       "GET / HTTP/1.0\n\n";
   for (size_t cut = 0; cut <= bytes.size(); ++cut) {
-    const Outcome outcome = Parse({std::string_view(bytes).substr(0, cut), std::string_view(bytes).substr(cut)});
+    const Outcome outcome =
+        Parse({std::string_view(bytes).substr(0, cut), std::string_view(bytes).substr(cut)});
     ASSERT_EQ(outcome.error, 0) << "cut at " << cut;
     ASSERT_EQ(outcome.requests.size(), 3u) << "cut at " << cut;
     EXPECT_EQ(outcome.requests[0].body, "hello");
@@ -96,7 +99,7 @@ TEST(Http1ParserTest, MalformedRequestsGetTheirStatus) {
       {"GET / HTTP/0.9\r\n", 505},
       {"GET / HTTQ/1.1\r\n", 400},
       {"GET / http/1.1\r\n", 400},
-      {"GET / HTTP/1.1\r\n\r\n", 400},                                                      // no Host
+      {"GET / HTTP/1.1\r\n\r\n", 400},  // no Host
       {"GET / HTTP/1.1\r\n" + host + host + "\r\n", 400},
       {"GET / HTTP/1.1\r\n" + host + "No colon\r\n\r\n", 400},
       {"GET / HTTP/1.1\r\n" + host + "Space : v\r\n\r\n", 400},
@@ -112,21 +115,29 @@ TEST(Http1ParserTest, MalformedRequestsGetTheirStatus) {
       {"POST / HTTP/1.1\r\n" + host + "Content-Length: 99999999999999999999999\r\n\r\n", 400},
       {"POST / HTTP/1.1\r\n" + host + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400},
       {"POST / HTTP/1.1\r\n" + host + "Content-Length: 1001\r\n\r\n", 413},
-      {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n", 400},
-      {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+      {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+       400},
+      {"POST / HTTP/1.1\r\n" + host +
+           "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+       400},
       {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
       {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n", 501},
       {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400},
       {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n\r\n", 400},
       {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n", 400},
       {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n3e9\r\n", 413},
-      {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n1;" + std::string(300, 'e'), 400},
-      {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n3e8\r\n" + std::string(1000, 'b') + "\r\n1\r\n", 413},
+      {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n1;" +
+           std::string(300, 'e'),
+       400},
+      {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n3e8\r\n" +
+           std::string(1000, 'b') + "\r\n1\r\n",
+       413},
   };
   for (const auto& [bytes, status] : table) {
     EXPECT_EQ(Parse(bytes).error, status) << bytes;
     std::vector<std::string_view> single;
-    for (size_t i = 0; i < bytes.size(); ++i) single.push_back(std::string_view(bytes).substr(i, 1));
+    for (size_t i = 0; i < bytes.size(); ++i)
+      single.push_back(std::string_view(bytes).substr(i, 1));
     EXPECT_EQ(Parse(single).error, status) << "byte by byte: " << bytes;
   }
 }
@@ -151,7 +162,8 @@ TEST(Http1ParserTest, EndlessEmptyLinesAreBounded) {
 
 TEST(Http1ParserTest, ContinueIsAwaitedOnlyBeforeTheBody) {
   Http1Parser parser(kBodyMax);
-  std::string_view head = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n";
+  std::string_view head =
+      "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n";
   EXPECT_EQ(parser.Take(head), Http1Parser::State::kNeedMore);
   EXPECT_TRUE(parser.awaits_continue());
   std::string_view body = "a";

@@ -1,5 +1,6 @@
-// Aim: HTTP/1.1 over real connections: keep-alive, pipelining, bodies, HEAD, errors and time limits.
-// Method: a simulated machine each for server and clients (SimWorld); requests as raw bytes.
+// Aim: HTTP/1.1 over real connections: keep-alive, pipelining, bodies, HEAD, errors and time
+// limits. Method: a simulated machine each for server and clients (SimWorld); requests as raw
+// bytes.
 #include <gtest/gtest.h>
 
 #include "net/net_limits.h"
@@ -10,7 +11,8 @@ namespace {
 
 size_t Count(const std::string& text, std::string_view part) {
   size_t count = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) ++count;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size()))
+    ++count;
   return count;
 }
 
@@ -48,7 +50,8 @@ TEST(Http1ServerTest, BodiesByLengthAndByChunks) {
   ServerHarness harness;
   const std::string body(100'000, 'b');
   const std::string by_length = harness.Exchange(
-      Concat("POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ", body.size(), "\r\n\r\n", body));
+      Concat("POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ", body.size(),
+             "\r\n\r\n", body));
   EXPECT_TRUE(by_length.ends_with("\r\n\r\n" + body));
   const std::string by_chunks = harness.Exchange(
       "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -58,7 +61,8 @@ TEST(Http1ServerTest, BodiesByLengthAndByChunks) {
 
 TEST(Http1ServerTest, HeadHasTheLengthWithoutTheBody) {
   ServerHarness harness;
-  const std::string answer = harness.Exchange("HEAD /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  const std::string answer =
+      harness.Exchange("HEAD /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   EXPECT_EQ(Count(answer, "Content-Length: 5\r\n"), 1u);
   EXPECT_TRUE(answer.ends_with("\r\n\r\n"));
 }
@@ -66,7 +70,8 @@ TEST(Http1ServerTest, HeadHasTheLengthWithoutTheBody) {
 TEST(Http1ServerTest, HandlersErrorsKeepTheConnection) {
   ServerHarness harness;
   const std::string answer = harness.Exchange(
-      "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\nDELETE /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+      "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\nDELETE /hello HTTP/1.1\r\nHost: x\r\nConnection: "
+      "close\r\n\r\n");
   EXPECT_EQ(Count(answer, "HTTP/1.1 404 Not Found\r\n"), 1u);
   EXPECT_EQ(Count(answer, "HTTP/1.1 405 Method Not Allowed\r\n"), 1u);
   EXPECT_EQ(harness.stats().http_errors, 0u);
@@ -77,8 +82,10 @@ TEST(Http1ServerTest, TransportsErrorsCloseTheConnection) {
   const std::vector<std::pair<std::string, const char*>> table = {
       {"BAD\r\n\r\n", "400 Bad Request"},
       {"GET / HTTP/3.0\r\n\r\n", "505 HTTP Version Not Supported"},
-      {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", "413 Content Too Large"},
-      {"GET / HTTP/1.1\r\nHost: x\r\nA: " + std::string(70'000, 'a'), "431 Request Header Fields Too Large"},
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n",
+       "413 Content Too Large"},
+      {"GET / HTTP/1.1\r\nHost: x\r\nA: " + std::string(70'000, 'a'),
+       "431 Request Header Fields Too Large"},
       {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: br\r\n\r\n", "501 Not Implemented"},
   };
   for (const auto& [bytes, status] : table) {
@@ -94,11 +101,12 @@ TEST(Http1ServerTest, TransportsErrorsCloseTheConnection) {
 TEST(Http1ServerTest, ContinueIsSentWhereItIsAwaited) {
   ServerHarness harness;
   const auto socket = harness.ConnectRaw();
-  ASSERT_TRUE(harness
-                  .Send(*socket,
-                        "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
-                        "Content-Length: 4\r\n\r\n")
-                  .ok());
+  ASSERT_TRUE(
+      harness
+          .Send(*socket,
+                "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
+                "Content-Length: 4\r\n\r\n")
+          .ok());
   EXPECT_EQ(harness.Receive(*socket, 1), "HTTP/1.1 100 Continue\r\n\r\n");
   ASSERT_TRUE(harness.Send(*socket, "bo").ok());
   harness.world().RunFor(Milliseconds(5));
@@ -131,7 +139,8 @@ TEST(Http1ServerTest, SlowTrickleDoesNotExtendTheTimeout) {
 }
 
 TEST(Http1ServerTest, EveryCutOfARequestIsUnderstood) {
-  const std::string request = "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+  const std::string request =
+      "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
   for (size_t cut = 1; cut < request.size(); ++cut) {
     ServerHarness harness;
     const auto socket = harness.ConnectRaw();
@@ -147,8 +156,8 @@ TEST(Http1ServerTest, ClientThatReadsNothingIsClosedAfterTheSendTimeout) {
   const auto socket = harness.ConnectRaw();
   const std::string body(1'900'000, 'b');
   ASSERT_TRUE(harness
-                  .Send(*socket, Concat("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: ", body.size(), "\r\n\r\n",
-                                        body))
+                  .Send(*socket, Concat("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: ",
+                                        body.size(), "\r\n\r\n", body))
                   .ok());
   harness.world().RunFor(Seconds(59));
   EXPECT_EQ(harness.stats().connections_open, 1u);

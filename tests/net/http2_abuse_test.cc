@@ -1,5 +1,5 @@
-// Aim: a peer that breaks the rules of HTTP/2, or floods, is told so by the right GOAWAY and costs nothing more.
-// Method: raw frames fed to a session; the faults and codes are read from its output.
+// Aim: a peer that breaks the rules of HTTP/2, or floods, is told so by the right GOAWAY and costs
+// nothing more. Method: raw frames fed to a session; the faults and codes are read from its output.
 #include <gtest/gtest.h>
 
 #include "net/net_limits.h"
@@ -32,7 +32,8 @@ TEST(Http2AbuseTest, BadPreface) {
 
 TEST(Http2AbuseTest, FirstFrameMustBeSettings) {
   RawPeer peer({}, false);
-  EXPECT_FALSE(peer.Feed(std::string(net::kHttp2Preface) + Raw(FrameType::kPing, 0, 0, "12345678")).ok());
+  EXPECT_FALSE(
+      peer.Feed(std::string(net::kHttp2Preface) + Raw(FrameType::kPing, 0, 0, "12345678")).ok());
   ExpectFault(peer, Http2Fault::kProtocol, kProtocolError);
 }
 
@@ -47,43 +48,50 @@ TEST(Http2AbuseTest, ConnectionErrorsOfTheRfc) {
   const std::string request = RawRequest(1, "/a.B/C", false);
   const std::vector<BadFrame> table = {
       {"DATA on stream 0", Raw(FrameType::kData, 0, 0, "x"), Http2Fault::kProtocol, kProtocolError},
-      {"DATA on an idle stream", Raw(FrameType::kData, 0, 5, "x"), Http2Fault::kProtocol, kProtocolError},
-      {"HEADERS on stream 0", Raw(FrameType::kHeaders, kEndHeaders, 0, ""), Http2Fault::kProtocol, kProtocolError},
+      {"DATA on an idle stream", Raw(FrameType::kData, 0, 5, "x"), Http2Fault::kProtocol,
+       kProtocolError},
+      {"HEADERS on stream 0", Raw(FrameType::kHeaders, kEndHeaders, 0, ""), Http2Fault::kProtocol,
+       kProtocolError},
       {"an even stream", RawRequest(2, "/a", true), Http2Fault::kProtocol, kProtocolError},
-      {"PING of 7 bytes", Raw(FrameType::kPing, 0, 0, "1234567"), Http2Fault::kFrameSize, kFrameSizeError},
-      {"PING on a stream", Raw(FrameType::kPing, 0, 1, "12345678"), Http2Fault::kProtocol, kProtocolError},
-      {"SETTINGS of 5 bytes", Raw(FrameType::kSettings, 0, 0, "12345"), Http2Fault::kFrameSize, kFrameSizeError},
-      {"SETTINGS ack with bytes", Raw(FrameType::kSettings, kAck, 0, "123456"), Http2Fault::kFrameSize,
+      {"PING of 7 bytes", Raw(FrameType::kPing, 0, 0, "1234567"), Http2Fault::kFrameSize,
        kFrameSizeError},
+      {"PING on a stream", Raw(FrameType::kPing, 0, 1, "12345678"), Http2Fault::kProtocol,
+       kProtocolError},
+      {"SETTINGS of 5 bytes", Raw(FrameType::kSettings, 0, 0, "12345"), Http2Fault::kFrameSize,
+       kFrameSizeError},
+      {"SETTINGS ack with bytes", Raw(FrameType::kSettings, kAck, 0, "123456"),
+       Http2Fault::kFrameSize, kFrameSizeError},
       {"SETTINGS window too large", Raw(FrameType::kSettings, 0, 0, {"\0\x4\xff\xff\xff\xff", 6}),
        Http2Fault::kFlowControl, kFlowControlError},
-      {"SETTINGS frame size too small", Raw(FrameType::kSettings, 0, 0, {"\0\x5\0\0\0\1", 6}), Http2Fault::kProtocol,
-       kProtocolError},
-      {"RST_STREAM of 3 bytes", request + Raw(FrameType::kRstStream, 0, 1, "123"), Http2Fault::kFrameSize,
-       kFrameSizeError},
+      {"SETTINGS frame size too small", Raw(FrameType::kSettings, 0, 0, {"\0\x5\0\0\0\1", 6}),
+       Http2Fault::kProtocol, kProtocolError},
+      {"RST_STREAM of 3 bytes", request + Raw(FrameType::kRstStream, 0, 1, "123"),
+       Http2Fault::kFrameSize, kFrameSizeError},
       {"RST_STREAM on an idle stream", RawReset(7), Http2Fault::kProtocol, kProtocolError},
-      {"WINDOW_UPDATE of 3 bytes", Raw(FrameType::kWindowUpdate, 0, 0, "123"), Http2Fault::kFrameSize,
-       kFrameSizeError},
-      {"WINDOW_UPDATE of zero", Raw(FrameType::kWindowUpdate, 0, 0, {"\0\0\0\0", 4}), Http2Fault::kProtocol,
-       kProtocolError},
-      {"window beyond 2^31-1", Raw(FrameType::kWindowUpdate, 0, 0, "\x7f\xff\xff\xff"), Http2Fault::kFlowControl,
-       kFlowControlError},
+      {"WINDOW_UPDATE of 3 bytes", Raw(FrameType::kWindowUpdate, 0, 0, "123"),
+       Http2Fault::kFrameSize, kFrameSizeError},
+      {"WINDOW_UPDATE of zero", Raw(FrameType::kWindowUpdate, 0, 0, {"\0\0\0\0", 4}),
+       Http2Fault::kProtocol, kProtocolError},
+      {"window beyond 2^31-1", Raw(FrameType::kWindowUpdate, 0, 0, "\x7f\xff\xff\xff"),
+       Http2Fault::kFlowControl, kFlowControlError},
       {"PUSH_PROMISE of a client", Raw(FrameType::kPushPromise, kEndHeaders, 1, {"\0\0\0\2", 4}),
        Http2Fault::kProtocol, kProtocolError},
-      {"CONTINUATION alone", Raw(FrameType::kContinuation, kEndHeaders, 1, ""), Http2Fault::kProtocol,
-       kProtocolError},
-      {"another frame inside a header block",
-       Raw(FrameType::kHeaders, 0, 1, RawHeaderBlock("/a")) + Raw(FrameType::kPing, 0, 0, "12345678"),
+      {"CONTINUATION alone", Raw(FrameType::kContinuation, kEndHeaders, 1, ""),
        Http2Fault::kProtocol, kProtocolError},
-      {"padding longer than the frame", Raw(FrameType::kData, 0x8, 1, "\x09x"), Http2Fault::kProtocol,
-       kProtocolError},
+      {"another frame inside a header block",
+       Raw(FrameType::kHeaders, 0, 1, RawHeaderBlock("/a")) +
+           Raw(FrameType::kPing, 0, 0, "12345678"),
+       Http2Fault::kProtocol, kProtocolError},
+      {"padding longer than the frame", Raw(FrameType::kData, 0x8, 1, "\x09x"),
+       Http2Fault::kProtocol, kProtocolError},
       {"broken HPACK", Raw(FrameType::kHeaders, kEndHeaders, 1, "\xff\xff\xff\xff\xff\xff"),
        Http2Fault::kCompression, kCompressionError},
-      {"HPACK index beyond the table", Raw(FrameType::kHeaders, kEndHeaders, 1, "\xfe"), Http2Fault::kCompression,
-       kCompressionError},
-      {"a frame of more than 16 KiB", Raw(FrameType::kData, 0, 1, std::string(16'385, 'x')), Http2Fault::kFrameSize,
+      {"HPACK index beyond the table", Raw(FrameType::kHeaders, kEndHeaders, 1, "\xfe"),
+       Http2Fault::kCompression, kCompressionError},
+      {"a frame of more than 16 KiB", Raw(FrameType::kData, 0, 1, std::string(16'385, 'x')),
+       Http2Fault::kFrameSize, kFrameSizeError},
+      {"GOAWAY of 4 bytes", Raw(FrameType::kGoaway, 0, 0, "1234"), Http2Fault::kFrameSize,
        kFrameSizeError},
-      {"GOAWAY of 4 bytes", Raw(FrameType::kGoaway, 0, 0, "1234"), Http2Fault::kFrameSize, kFrameSizeError},
   };
   for (const BadFrame& bad : table) {
     SCOPED_TRACE(bad.what);
@@ -114,7 +122,8 @@ TEST(Http2AbuseTest, MoreDataThanTheWindowIsAFlowControlError) {
   // A stream error or a connection error, both of FLOW_CONTROL_ERROR (RFC 9113 6.9.1).
   bool told = peer.server->fault() == Http2Fault::kFlowControl;
   for (const RawFrame& sent : ParseFrames(peer.server->Output())) {
-    told = told || (sent.type == FrameType::kRstStream && sent.payload == std::string_view("\0\0\0\x3", 4));
+    told = told ||
+           (sent.type == FrameType::kRstStream && sent.payload == std::string_view("\0\0\0\x3", 4));
   }
   EXPECT_TRUE(told) << status;
   EXPECT_LE(peer.listener.at(1).body.size(), size_t{net_limits::kStreamWindowBytes} + 16'384);
@@ -125,7 +134,8 @@ TEST(Http2AbuseTest, MoreDataThanTheWindowIsAFlowControlError) {
 
 TEST(Http2AbuseTest, MoreStreamsThanAcknowledgedIsAConnectionError) {
   RawPeer peer(net::Http2Options{.streams_max = 3, .keepalive = {}});
-  for (uint32_t id = 1; id <= 5; id += 2) ASSERT_TRUE(peer.Feed(RawRequest(id, "/a.B/C", true)).ok());
+  for (uint32_t id = 1; id <= 5; id += 2)
+    ASSERT_TRUE(peer.Feed(RawRequest(id, "/a.B/C", true)).ok());
   EXPECT_FALSE(peer.Feed(RawRequest(7, "/a.B/C", true)).ok());
   EXPECT_EQ(peer.listener.open_max, 3u);
   ExpectFault(peer, Http2Fault::kProtocol, kProtocolError);
@@ -135,10 +145,14 @@ TEST(Http2AbuseTest, MalformedRequestsAreResetAlone) {
   RawPeer peer;
   const std::string block = RawHeaderBlock("/a");
   const std::vector<std::string> bad = {
-      Raw(FrameType::kHeaders, kEndHeaders, 1, ""),                                            // no pseudo headers
-      Raw(FrameType::kHeaders, kEndHeaders, 3, block + std::string("\x10\x2te\x4gzip")),       // RFC 9113 8.2.2
+      Raw(FrameType::kHeaders, kEndHeaders, 1, ""),  // no pseudo headers
+      Raw(FrameType::kHeaders, kEndHeaders, 3,
+          block + std::string("\x10\x2te\x4gzip")),  // RFC 9113 8.2.2
       Raw(FrameType::kHeaders, kEndHeaders, 5, block + std::string("\x10\x5Upper\x1x")),
-      Raw(FrameType::kHeaders, kEndHeaders, 7, block + std::string("\x10\x0a" "connection\x5" "close")),
+      Raw(FrameType::kHeaders, kEndHeaders, 7,
+          block + std::string("\x10\x0a"
+                              "connection\x5"
+                              "close")),
   };
   for (const std::string& frame : bad) EXPECT_TRUE(peer.Feed(frame).ok());
   EXPECT_TRUE(peer.listener.requests.empty());
@@ -147,7 +161,7 @@ TEST(Http2AbuseTest, MalformedRequestsAreResetAlone) {
   EXPECT_EQ(peer.server->fault(), Http2Fault::kNone);
 }
 
-// --- floods ---------------------------------------------------------------------------------------------------------
+// --- floods ------------------------------------------------------------------
 
 TEST(Http2AbuseTest, RapidReset) {
   RawPeer peer;
@@ -209,14 +223,17 @@ TEST(Http2AbuseTest, DataFramesOfPaddingOnly) {
 
 TEST(Http2AbuseTest, PriorityFrames) {
   RawPeer peer;
-  const size_t fed = peer.FeedUntilFault(Raw(FrameType::kPriority, 0, 1, {"\0\0\0\0\x10", 5}), 10'000);
+  const size_t fed =
+      peer.FeedUntilFault(Raw(FrameType::kPriority, 0, 1, {"\0\0\0\0\x10", 5}), 10'000);
   EXPECT_EQ(fed, net_limits::kEmptyFrameBurst + 1);
   ExpectFault(peer, Http2Fault::kEmptyFrameFlood, kEnhanceYourCalm);
 }
 
 TEST(Http2AbuseTest, UnknownFramesAreSkipped) {
   RawPeer peer;
-  EXPECT_EQ(peer.FeedUntilFault(Raw(static_cast<FrameType>(0x42), 0xff, 3, std::string(1000, '?')), 100), 100u);
+  EXPECT_EQ(
+      peer.FeedUntilFault(Raw(static_cast<FrameType>(0x42), 0xff, 3, std::string(1000, '?')), 100),
+      100u);
   ASSERT_TRUE(peer.Feed(RawRequest(1, "/a.B/C", true)).ok());
   EXPECT_EQ(peer.listener.requests.size(), 1u);
   EXPECT_TRUE(peer.server->Output().empty());
@@ -234,10 +251,10 @@ TEST(Http2AbuseTest, ContinuationFlood) {
 TEST(Http2AbuseTest, HeaderBombIsCutEarly) {
   RawPeer peer;
   std::string block = RawHeaderBlock("/a");
-  block += "\x40\x01x\x7f";                       // literal with indexing, name "x", value of 127 + ...
-  block += std::string("\x81\x1e", 2);            // ... 3841 bytes
+  block += "\x40\x01x\x7f";             // literal with indexing, name "x", value of 127 + ...
+  block += std::string("\x81\x1e", 2);  // ... 3841 bytes
   block += std::string(127 + 0x01 + (0x1e << 7), 'v');
-  block += std::string(12'000, '\xbe');           // index 62: the newest entry
+  block += std::string(12'000, '\xbe');  // index 62: the newest entry
   EXPECT_FALSE(peer.Feed(Raw(FrameType::kHeaders, kEndHeaders, 1, block)).ok());
   EXPECT_TRUE(peer.listener.requests.empty());
   ExpectFault(peer, Http2Fault::kHeaderFlood, kEnhanceYourCalm);
@@ -246,7 +263,8 @@ TEST(Http2AbuseTest, HeaderBombIsCutEarly) {
 TEST(Http2AbuseTest, SomewhatTooLargeHeadersCostTheirStreamOnly) {
   SessionPair pair;
   HeaderList headers = GrpcHeaders("/a.B/C");
-  for (int i = 0; i < 1000; ++i) headers.emplace_back("key-" + std::to_string(i), std::string(40, 'v'));
+  for (int i = 0; i < 1000; ++i)
+    headers.emplace_back("key-" + std::to_string(i), std::string(40, 'v'));
   ClientStream& large = pair.client.Open(headers, "", true);
   ClientStream& small = pair.client.Open(GrpcHeaders("/a.B/C"), "", true);
   ASSERT_TRUE(pair.Exchange());

@@ -14,7 +14,9 @@ namespace {
 uint8_t* Bytes(std::string_view text) {
   return const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(text.data()));
 }
-std::string_view View(const uint8_t* data, size_t size) { return {reinterpret_cast<const char*>(data), size}; }
+std::string_view View(const uint8_t* data, size_t size) {
+  return {reinterpret_cast<const char*>(data), size};
+}
 
 }  // namespace
 
@@ -44,15 +46,18 @@ struct Http2Client::Callbacks {
     if (stream.unsent.empty() && stream.end_wanted) *flags |= NGHTTP2_DATA_FLAG_EOF;
     return static_cast<ssize_t>(taken);
   }
-  static int OnHeader(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
-                      const uint8_t* value, size_t value_size, uint8_t, void* user) {
+  static int OnHeader(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
+                      size_t name_size, const uint8_t* value, size_t value_size, uint8_t,
+                      void* user) {
     ClientStream* stream = Find(Self(user), frame->hd.stream_id);
     if (stream == nullptr) return 0;
-    HeaderList& list = frame->headers.cat == NGHTTP2_HCAT_RESPONSE ? stream->headers : stream->trailers;
+    HeaderList& list =
+        frame->headers.cat == NGHTTP2_HCAT_RESPONSE ? stream->headers : stream->trailers;
     list.emplace_back(View(name, name_size), View(value, value_size));
     return 0;
   }
-  static int OnData(nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size, void* user) {
+  static int OnData(nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size,
+                    void* user) {
     ClientStream* stream = Find(Self(user), id);
     if (stream == nullptr) return 0;
     stream->body.append(View(data, size));
@@ -120,11 +125,14 @@ ClientStream& Http2Client::Open(const HeaderList& headers, std::string body, boo
   stream->end_wanted = end;
   std::vector<nghttp2_nv> nva;
   for (const auto& [name, value] : headers) {
-    nva.push_back(nghttp2_nv{Bytes(name), Bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
+    nva.push_back(
+        nghttp2_nv{Bytes(name), Bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
   }
-  nghttp2_data_provider provider{.source = {.ptr = stream.get()}, .read_callback = Callbacks::ReadBody};
+  nghttp2_data_provider provider{.source = {.ptr = stream.get()},
+                                 .read_callback = Callbacks::ReadBody};
   const bool bare = end && stream->unsent.empty();
-  stream->id = nghttp2_submit_request(session_, nullptr, nva.data(), nva.size(), bare ? nullptr : &provider, nullptr);
+  stream->id = nghttp2_submit_request(session_, nullptr, nva.data(), nva.size(),
+                                      bare ? nullptr : &provider, nullptr);
   CHECK_GT(stream->id, 0);
   return *(streams_[stream->id] = std::move(stream));
 }
@@ -148,7 +156,8 @@ void Http2Client::Ping() { CHECK_EQ(nghttp2_submit_ping(session_, NGHTTP2_FLAG_N
 bool Http2Client::Feed(std::string_view bytes) {
   if (broken_) return false;
   const ssize_t taken = nghttp2_session_mem_recv(session_, Bytes(bytes), bytes.size());
-  broken_ = taken < 0 || (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0);
+  broken_ = taken < 0 ||
+            (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0);
   return !broken_;
 }
 
@@ -158,8 +167,8 @@ std::string& Http2Client::Output() {
 }
 
 size_t Http2Client::streams_open() const {
-  return static_cast<size_t>(
-      std::count_if(streams_.begin(), streams_.end(), [](const auto& entry) { return !entry.second->closed; }));
+  return static_cast<size_t>(std::count_if(
+      streams_.begin(), streams_.end(), [](const auto& entry) { return !entry.second->closed; }));
 }
 
 std::optional<std::string> ClientStream::Find(const HeaderList& list, std::string_view name) const {
@@ -192,7 +201,8 @@ std::string GrpcFrame(std::string_view message) {
 std::optional<std::string> TakeGrpcMessage(std::string& body) {
   if (body.size() < net::kMessagePrefixBytes) return std::nullopt;
   size_t size = 0;
-  for (size_t i = 1; i < net::kMessagePrefixBytes; ++i) size = size << 8 | static_cast<uint8_t>(body[i]);
+  for (size_t i = 1; i < net::kMessagePrefixBytes; ++i)
+    size = size << 8 | static_cast<uint8_t>(body[i]);
   if (body.size() < net::kMessagePrefixBytes + size) return std::nullopt;
   std::string message = body.substr(net::kMessagePrefixBytes, size);
   body.erase(0, net::kMessagePrefixBytes + size);

@@ -1,5 +1,6 @@
-// Http2Client: the client's side of one HTTP/2 connection as a pure machine, for tests: nghttp2's client session (written
-// apart from ours in net/, so the two check each other's bytes). Bytes in by Feed, bytes out by Output.
+// Http2Client: the client's side of one HTTP/2 connection as a pure machine, for tests: nghttp2's
+// client session (written apart from ours in net/, so the two check each other's bytes). Bytes in
+// by Feed, bytes out by Output.
 #pragma once
 
 #include <cstdint>
@@ -40,9 +41,9 @@ struct ClientStream {
 };
 
 struct Http2ClientOptions {
-  uint32_t stream_window = 1 << 20;   // for what we receive, a stream
+  uint32_t stream_window = 1 << 20;  // for what we receive, a stream
   int32_t connection_window = 1 << 20;
-  bool open_windows = true;           // as data is received; else by Consume
+  bool open_windows = true;  // as data is received; else by Consume
 };
 
 class Http2Client final {
@@ -102,7 +103,8 @@ HeaderList GrpcHeaders(std::string_view path);
 std::string GrpcFrame(std::string_view message);
 // The first whole message of `body`, taken off it; nothing if none is whole.
 std::optional<std::string> TakeGrpcMessage(std::string& body);
-// grpc-status and grpc-message of an answered stream. kUnavailable for a stream that was reset, with the code.
+// grpc-status and grpc-message of an answered stream. kUnavailable for a stream that was reset,
+// with the code.
 Status GrpcStatusOf(const ClientStream& stream);
 
 }  // namespace metastore::net_test

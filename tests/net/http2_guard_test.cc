@@ -1,4 +1,5 @@
-// Aim: floods are told from use, pings by grpc-go's rule, and a silent peer is found. Method: times by hand.
+// Aim: floods are told from use, pings by grpc-go's rule, and a silent peer is found. Method: times
+// by hand.
 #include "net/http2_guard.h"
 
 #include <gtest/gtest.h>
@@ -43,13 +44,17 @@ class GuardTest : public ::testing::Test {
 
 TEST_F(GuardTest, FloodsEndTheirBurst) {
   const MonoTime now = At(Seconds(1));
-  for (uint32_t i = 0; i < net_limits::kResetBurst; ++i) ASSERT_EQ(guard_.OnReset(now), Http2Fault::kNone);
+  for (uint32_t i = 0; i < net_limits::kResetBurst; ++i)
+    ASSERT_EQ(guard_.OnReset(now), Http2Fault::kNone);
   EXPECT_EQ(guard_.OnReset(now), Http2Fault::kResetFlood);
-  for (uint32_t i = 0; i < net_limits::kSettingsBurst; ++i) ASSERT_EQ(guard_.OnSettings(now), Http2Fault::kNone);
+  for (uint32_t i = 0; i < net_limits::kSettingsBurst; ++i)
+    ASSERT_EQ(guard_.OnSettings(now), Http2Fault::kNone);
   EXPECT_EQ(guard_.OnSettings(now), Http2Fault::kSettingsFlood);
-  for (uint32_t i = 0; i < net_limits::kEmptyFrameBurst; ++i) ASSERT_EQ(guard_.OnEmptyFrame(now), Http2Fault::kNone);
+  for (uint32_t i = 0; i < net_limits::kEmptyFrameBurst; ++i)
+    ASSERT_EQ(guard_.OnEmptyFrame(now), Http2Fault::kNone);
   EXPECT_EQ(guard_.OnEmptyFrame(now), Http2Fault::kEmptyFrameFlood);
-  for (uint32_t i = 0; i < net_limits::kBadStreamBurst; ++i) ASSERT_EQ(guard_.OnBadStream(now), Http2Fault::kNone);
+  for (uint32_t i = 0; i < net_limits::kBadStreamBurst; ++i)
+    ASSERT_EQ(guard_.OnBadStream(now), Http2Fault::kNone);
   EXPECT_EQ(guard_.OnBadStream(now), Http2Fault::kBadStreamFlood);
 }
 
@@ -141,6 +146,9 @@ TEST(ServerOptionsTest, EveryProblemIsListed) {
   options.keepalive = KeepaliveOptions{.interval = {}, .timeout = {}, .min_time = Seconds(-1)};
   options.held_reply_bytes_max = 0;
   EXPECT_EQ(options.Validate().size(), 10u);
+  options = ServerOptions();
+  options.keepalive.interval = Seconds(1'000'000'000);
+  EXPECT_EQ(options.Validate().size(), 1u);
   options = ServerOptions();
   options.held_request_bytes_max = options.message_bytes_max;
   EXPECT_EQ(options.Validate().size(), 1u);

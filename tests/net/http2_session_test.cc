@@ -68,7 +68,7 @@ TEST(Http2SessionTest, SettingsOfThePeerAreNoticed) {
   EXPECT_TRUE(peer.server->settings_received());
 }
 
-// --- flow control ---------------------------------------------------------------------------------------------------
+// --- flow control ------------------------------------------------------------
 
 TEST(Http2SessionTest, UnconsumedBytesStopAtTheWindow) {
   SessionPair pair;
@@ -87,7 +87,8 @@ TEST(Http2SessionTest, UnconsumedBytesStopAtTheWindow) {
 
 TEST(Http2SessionTest, OneFullStreamDoesNotStopAnother) {
   SessionPair pair;
-  for (int i = 0; i < 8; ++i) pair.client.Open(GrpcHeaders("/a.B/C"), std::string(2 * kWindow, 'x'), true);
+  for (int i = 0; i < 8; ++i)
+    pair.client.Open(GrpcHeaders("/a.B/C"), std::string(2 * kWindow, 'x'), true);
   ASSERT_TRUE(pair.Exchange());
   ClientStream& call = pair.client.Open(GrpcHeaders("/a.B/C"), GrpcFrame("small"), true);
   ASSERT_TRUE(pair.Exchange());
@@ -104,7 +105,8 @@ TEST(Http2SessionTest, BodyWaitsForTheClientsWindow) {
   EXPECT_EQ(pair.listener.at(call.id).sent, 1000u);
   EXPECT_FALSE(call.closed);
   for (int i = 0; i < 5; ++i) {
-    pair.client.Consume(call, std::min<size_t>(1000, call.body.size() - 1000 * static_cast<size_t>(i)));
+    pair.client.Consume(call,
+                        std::min<size_t>(1000, call.body.size() - 1000 * static_cast<size_t>(i)));
     ASSERT_TRUE(pair.Exchange());
   }
   EXPECT_EQ(call.body.size(), 5005u);
@@ -149,7 +151,7 @@ TEST(Http2SessionTest, OutputIsBoundedUntilItIsTaken) {
   EXPECT_EQ(received, size + 5);
 }
 
-// --- ends -----------------------------------------------------------------------------------------------------------
+// --- ends --------------------------------------------------------------------
 
 TEST(Http2SessionTest, ClientsResetClosesWithItsCode) {
   SessionPair pair;
@@ -211,12 +213,14 @@ TEST(Http2SessionTest, HalfCloseKeepsOurHalfOpen) {
 TEST(Http2SessionTest, StreamsBeyondTheLimitAreRefused) {
   RawPeer peer(net::Http2Options{.streams_max = 3, .keepalive = {}}, false);
   ASSERT_TRUE(peer.Feed(RawGreeting()).ok());
-  for (uint32_t i = 0; i < 5; ++i) ASSERT_TRUE(peer.Feed(RawRequest(2 * i + 1, "/a.B/C", true)).ok());
+  for (uint32_t i = 0; i < 5; ++i)
+    ASSERT_TRUE(peer.Feed(RawRequest(2 * i + 1, "/a.B/C", true)).ok());
   EXPECT_EQ(peer.listener.requests.size(), 3u);
   peer.server->Pump(peer.now);
   size_t refused = 0;
   for (const RawFrame& frame : ParseFrames(peer.server->Output())) {
-    if (frame.type == net::FrameType::kRstStream) refused += frame.payload == std::string_view("\0\0\0\x7", 4) ? 1 : 0;
+    if (frame.type == net::FrameType::kRstStream)
+      refused += frame.payload == std::string_view("\0\0\0\x7", 4) ? 1 : 0;
   }
   EXPECT_EQ(refused, 2u);
 }
@@ -256,7 +260,7 @@ TEST(Http2SessionTest, GoawayOfTheClientFinishesAnIdleSession) {
   EXPECT_EQ(peer.server->fault(), Http2Fault::kNone);
 }
 
-// --- keepalive ------------------------------------------------------------------------------------------------------
+// --- keepalive ---------------------------------------------------------------
 
 TEST(Http2SessionTest, SilentPeerIsPingedAndItsAnswerCounts) {
   SessionPair pair;
@@ -283,7 +287,8 @@ TEST(Http2SessionTest, UnansweredPingEndsTheConnection) {
 
 TEST(Http2SessionTest, FaultNamesAreDistinct) {
   std::map<std::string_view, int> names;
-  for (size_t i = 0; i < net::kHttp2FaultsCount; ++i) ++names[net::FaultName(static_cast<Http2Fault>(i))];
+  for (size_t i = 0; i < net::kHttp2FaultsCount; ++i)
+    ++names[net::FaultName(static_cast<Http2Fault>(i))];
   EXPECT_EQ(names.size(), net::kHttp2FaultsCount);
 }
 

@@ -12,7 +12,8 @@ ServerHarness::ServerHarness(uint64_t seed, net::ServerOptions options)
       client_runtime_(client_machine_.StartProcess()[0]),
       echo_(std::make_unique<EchoService>(*server_runtime_)),
       pages_(std::make_unique<HelloPages>(*server_runtime_)),
-      server_(std::make_unique<net::ClientServer>(*server_runtime_, *echo_, *pages_, std::move(options))) {
+      server_(std::make_unique<net::ClientServer>(*server_runtime_, *echo_, *pages_,
+                                                  std::move(options))) {
   address_ = Listen(net::PortUse::kGrpcAndHttp);
 }
 
@@ -32,15 +33,16 @@ io::Address ServerHarness::Listen(net::PortUse use) {
 
 std::unique_ptr<GrpcClient> ServerHarness::Connect(Http2ClientOptions options) {
   auto client = std::make_unique<GrpcClient>(*client_runtime_, options);
-  const Status connected = world_.Await(*client_runtime_, client->Connect(address_, In(Seconds(10))));
+  const Status connected =
+      world_.Await(*client_runtime_, client->Connect(address_, In(Seconds(10))));
   CHECK(connected.ok());
   return client;
 }
 
-StatusOr<std::string> ServerHarness::Call(GrpcClient& client, std::string method, std::string message,
-                                          GrpcClient::Metadata metadata) {
-  return world_.Await(*client_runtime_, client.Call("/test.Echo/" + method, std::move(metadata), std::move(message),
-                                                    MonoTime::Max()));
+StatusOr<std::string> ServerHarness::Call(GrpcClient& client, std::string method,
+                                          std::string message, GrpcClient::Metadata metadata) {
+  return world_.Await(*client_runtime_, client.Call("/test.Echo/" + method, std::move(metadata),
+                                                    std::move(message), MonoTime::Max()));
 }
 
 std::unique_ptr<io::Socket> ServerHarness::ConnectRaw(const io::Address& address) {
@@ -54,7 +56,8 @@ Status ServerHarness::Send(io::Socket& socket, std::string_view bytes) {
   return world_.Await(*client_runtime_, socket.Send(bytes));
 }
 
-io::Task<std::string> ServerHarness::ReceiveTask(io::Socket& socket, size_t enough, MonoTime deadline) {
+io::Task<std::string> ServerHarness::ReceiveTask(io::Socket& socket, size_t enough,
+                                                 MonoTime deadline) {
   struct Alarm : io::Timer {
     io::Socket* socket = nullptr;
   };
@@ -73,21 +76,26 @@ io::Task<std::string> ServerHarness::ReceiveTask(io::Socket& socket, size_t enou
 }
 
 std::string ServerHarness::Receive(io::Socket& socket, size_t enough, Duration limit) {
-  return world_.Await(*client_runtime_, ReceiveTask(socket, enough, In(limit)), limit + Seconds(10));
+  return world_.Await(*client_runtime_, ReceiveTask(socket, enough, In(limit)),
+                      limit + Seconds(10));
 }
 
-std::string ServerHarness::ReceiveAll(io::Socket& socket, Duration limit) { return Receive(socket, SIZE_MAX, limit); }
+std::string ServerHarness::ReceiveAll(io::Socket& socket, Duration limit) {
+  return Receive(socket, SIZE_MAX, limit);
+}
 
 std::string ServerHarness::Exchange(std::string_view bytes, Duration limit) {
   const std::unique_ptr<io::Socket> socket = ConnectRaw();
-  const Status sent = Send(*socket, bytes);  // fails where the server has ended the connection meanwhile
+  const Status sent =
+      Send(*socket, bytes);  // fails where the server has ended the connection meanwhile
   const std::string answer = ReceiveAll(*socket, limit);
   socket->Close();
   return answer;
 }
 
 void ServerHarness::Shutdown(Duration grace) {
-  world_.Await(*server_runtime_, server_->Shutdown(server_runtime_->Now() + grace), grace + Seconds(10));
+  world_.Await(*server_runtime_, server_->Shutdown(server_runtime_->Now() + grace),
+               grace + Seconds(10));
   server_.reset();
 }
 

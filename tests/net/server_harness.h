@@ -1,4 +1,5 @@
-// A simulated machine with a ClientServer and another with clients, for tests of everything above sockets.
+// A simulated machine with a ClientServer and another with clients, for tests of everything above
+// sockets.
 #pragma once
 
 #include <memory>
@@ -28,7 +29,9 @@ class ServerHarness final {
   HelloPages& pages() { return *pages_; }
   const io::Address& address() const { return address_; }
   const net::ServerStats& stats() const { return server_->stats(); }
-  uint64_t faults(net::Http2Fault fault) const { return stats().faults[static_cast<size_t>(fault)]; }
+  uint64_t faults(net::Http2Fault fault) const {
+    return stats().faults[static_cast<size_t>(fault)];
+  }
   MonoTime In(Duration span) { return client_runtime_->Now() + span; }
 
   // Listens on a further port.
@@ -42,7 +45,8 @@ class ServerHarness final {
   std::unique_ptr<io::Socket> ConnectRaw(const io::Address& address);
   std::unique_ptr<io::Socket> ConnectRaw() { return ConnectRaw(address_); }
   Status Send(io::Socket& socket, std::string_view bytes);
-  // Everything until the server ends the connection, at most `limit` long; then what came until then.
+  // Everything until the server ends the connection, at most `limit` long; then what came until
+  // then.
   std::string ReceiveAll(io::Socket& socket, Duration limit = Seconds(30));
   // Until `enough` bytes have come.
   std::string Receive(io::Socket& socket, size_t enough, Duration limit = Seconds(30));

@@ -1,5 +1,6 @@
-// Aim: ClientServer as clients see it: two protocols on a port, caps, timeouts, faults, drain, death of the process.
-// Method: a simulated machine each for server and clients (SimWorld); clients speak real bytes.
+// Aim: ClientServer as clients see it: two protocols on a port, caps, timeouts, faults, drain,
+// death of the process. Method: a simulated machine each for server and clients (SimWorld); clients
+// speak real bytes.
 #include "net/server.h"
 
 #include <gtest/gtest.h>
@@ -14,7 +15,9 @@ using net::Http2Fault;
 using net::PortUse;
 using net::Protocol;
 
-bool Contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+bool Contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
 
 TEST(SniffTest, ThreeBytesDecide) {
   EXPECT_EQ(net::SniffProtocol(""), Protocol::kUndecided);
@@ -78,7 +81,7 @@ TEST(ServerTest, ConnectionsBeyondTheCapAreClosed) {
   EXPECT_TRUE(Contains(harness.Exchange("GET /hello HTTP/1.0\r\n\r\n"), "hello"));
 }
 
-// --- idle and half open ---------------------------------------------------------------------------------------------
+// --- idle and half open ------------------------------------------------------
 
 TEST(ServerTest, SilentConnectionIsClosedAfterThePrefaceTimeout) {
   ServerHarness harness;
@@ -128,7 +131,8 @@ TEST(ServerTest, PeerThatDoesNotReadIsClosedAfterTheSendTimeout) {
   const auto socket = harness.ConnectRaw();
   std::string bytes = RawGreeting() + Raw(net::FrameType::kWindowUpdate, 0, 0, "\x3f\xff\xff\xff");
   bytes += Raw(net::FrameType::kSettings, 0, 0, {"\0\x4\x7f\xff\xff\xff", 6});
-  bytes += RawRequest(1, "/test.Echo/Flood", false) + Raw(net::FrameType::kData, kEndStream, 1, GrpcFrame("5000"));
+  bytes += RawRequest(1, "/test.Echo/Flood", false) +
+           Raw(net::FrameType::kData, kEndStream, 1, GrpcFrame("5000"));
   ASSERT_TRUE(harness.Send(*socket, bytes).ok());
   harness.world().RunFor(Seconds(10));
   // What the wires hold, one buffer being sent, and one that waits.
@@ -149,7 +153,8 @@ TEST(ServerTest, SlowReaderIsNoLongerReadFrom) {
   bytes.clear();
   const std::string message = GrpcFrame(std::string(8000, 'q'));
   for (uint32_t id = 1; id < 2000; id += 2) {
-    bytes += RawRequest(id, "/test.Echo/Unary", false) + Raw(net::FrameType::kData, kEndStream, id, message);
+    bytes += RawRequest(id, "/test.Echo/Unary", false) +
+             Raw(net::FrameType::kData, kEndStream, id, message);
   }
   bool sent = false;
   io::Gate gate(harness.client_runtime().scheduler());
@@ -168,15 +173,17 @@ TEST(ServerTest, SlowReaderIsNoLongerReadFrom) {
   harness.world().Await(harness.client_runtime(), gate.Close());
 }
 
-// --- faults ---------------------------------------------------------------------------------------------------------
+// --- faults ------------------------------------------------------------------
 
 TEST(ServerTest, FaultyPeerGetsGoawayAndOthersAreUnaffected) {
   ServerHarness harness;
   const auto client = harness.Connect();
   ASSERT_TRUE(harness.Call(*client, "Unary", "x").ok());
-  const std::string answer = harness.Exchange(RawGreeting() + Raw(net::FrameType::kPing, 0, 0, "bad"));
+  const std::string answer =
+      harness.Exchange(RawGreeting() + Raw(net::FrameType::kPing, 0, 0, "bad"));
   bool goaway = false;
-  for (const RawFrame& frame : ParseFrames(answer)) goaway = goaway || frame.type == net::FrameType::kGoaway;
+  for (const RawFrame& frame : ParseFrames(answer))
+    goaway = goaway || frame.type == net::FrameType::kGoaway;
   EXPECT_TRUE(goaway);
   EXPECT_EQ(harness.faults(Http2Fault::kFrameSize), 1u);
   EXPECT_TRUE(harness.Call(*client, "Unary", "still served").ok());
@@ -185,8 +192,8 @@ TEST(ServerTest, FaultyPeerGetsGoawayAndOthersAreUnaffected) {
 
 TEST(ServerTest, FaultStopsTheConnectionsCalls) {
   ServerHarness harness;
-  const std::string request =
-      RawRequest(1, "/test.Echo/Sleep", false) + Raw(net::FrameType::kData, kEndStream, 1, GrpcFrame("x"));
+  const std::string request = RawRequest(1, "/test.Echo/Sleep", false) +
+                              Raw(net::FrameType::kData, kEndStream, 1, GrpcFrame("x"));
   harness.Exchange(RawGreeting() + request + Raw(net::FrameType::kPing, 0, 0, "bad"));
   harness.world().RunFor(Seconds(2));
   EXPECT_EQ(harness.echo().running, 0u);
@@ -209,7 +216,8 @@ TEST(ServerTest, RandomBytesNeverHarmTheServer) {
     std::string bytes = prng.Chance(3, 4) ? RawGreeting() : "";
     if (prng.Chance(1, 2)) bytes += RawRequest(1, "/test.Echo/Echo", false);
     const size_t size = prng.Below(5000);
-    for (size_t i = 0; i < size; ++i) bytes.push_back(static_cast<char>(prng.Below(prng.Chance(1, 2) ? 256 : 10)));
+    for (size_t i = 0; i < size; ++i)
+      bytes.push_back(static_cast<char>(prng.Below(prng.Chance(1, 2) ? 256 : 10)));
     harness.Exchange(bytes, Seconds(400));
     const auto client = harness.Connect();
     EXPECT_TRUE(harness.Call(*client, "Unary", "x").ok()) << "seed " << seed;
@@ -227,19 +235,21 @@ TEST(ServerTest, ResetConnectionsAreForgotten) {
     ASSERT_TRUE(harness.Call(*clients.back(), "Unary", "x").ok());
   }
   EXPECT_EQ(harness.echo().running, 20u);
-  harness.world().network().ResetConnections(harness.server_machine(), harness.world().machine("client"));
+  harness.world().network().ResetConnections(harness.server_machine(),
+                                             harness.world().machine("client"));
   harness.world().RunFor(Seconds(2));
   EXPECT_EQ(harness.echo().running, 0u);
   EXPECT_EQ(harness.stats().connections_open, 0u);
   for (const auto& client : clients) harness.Close(*client);
 }
 
-// --- ends -----------------------------------------------------------------------------------------------------------
+// --- ends --------------------------------------------------------------------
 
 TEST(ServerTest, ShutdownLetsCallsFinish) {
   ServerHarness harness;
   const auto client = harness.Connect();
-  ClientStream& sleeping = client->http2().Open(GrpcHeaders("/test.Echo/Sleep"), GrpcFrame("slept"), true);
+  ClientStream& sleeping =
+      client->http2().Open(GrpcHeaders("/test.Echo/Sleep"), GrpcFrame("slept"), true);
   ASSERT_TRUE(harness.Call(*client, "Unary", "wake").ok());
   harness.world().At(Milliseconds(500), [&] { harness.echo().ReleaseSleepers(); });
   const MonoTime before = harness.world().Now();
@@ -293,8 +303,12 @@ TEST(ServerTest, ShutdownAnswersThePageUnderWay) {
 
 TEST(ServerTest, ListenAfterShutdownIsRefused) {
   ServerHarness harness;
-  harness.world().Await(harness.server_runtime(), harness.server().Shutdown(harness.server_runtime().Now()));
-  EXPECT_EQ(harness.server().Listen(io::Address{.ip = "0.0.0.0", .port = 0}, PortUse::kGrpcAndHttp).status().code(),
+  harness.world().Await(harness.server_runtime(),
+                        harness.server().Shutdown(harness.server_runtime().Now()));
+  EXPECT_EQ(harness.server()
+                .Listen(io::Address{.ip = "0.0.0.0", .port = 0}, PortUse::kGrpcAndHttp)
+                .status()
+                .code(),
             StatusCode::kFailedPrecondition);
 }
 
@@ -318,7 +332,8 @@ TEST(ServerTest, OneSeedOneHistory) {
   const auto run = [](uint64_t seed) {
     ServerHarness harness(seed);
     const auto client = harness.Connect();
-    for (int i = 0; i < 20; ++i) (void)harness.Call(*client, "Unary", std::string(static_cast<size_t>(i) * 500, 'x'));
+    for (int i = 0; i < 20; ++i)
+      (void)harness.Call(*client, "Unary", std::string(static_cast<size_t>(i) * 500, 'x'));
     harness.Close(*client);
     return harness.world().TraceHash();
   };

@@ -20,11 +20,13 @@ void AppendLiteral(std::string& block, std::string_view name, std::string_view v
 
 }  // namespace
 
-void RecordingListener::OnRequest(net::Http2Stream& stream, std::span<const net::Http2Header> headers, bool /*end*/) {
+void RecordingListener::OnRequest(net::Http2Stream& stream,
+                                  std::span<const net::Http2Header> headers, bool /*end*/) {
   Request& request = requests[stream.id];
   CHECK(request.stream == nullptr && request.headers.empty());
   request.stream = &stream;
-  for (const net::Http2Header& header : headers) request.headers.emplace_back(header.name, header.value);
+  for (const net::Http2Header& header : headers)
+    request.headers.emplace_back(header.name, header.value);
   open_max = std::max(open_max, requests.size() - closed);
 }
 
@@ -40,7 +42,9 @@ void RecordingListener::OnEnd(net::Http2Stream& stream) {
   request.ended = true;
 }
 
-void RecordingListener::OnSent(net::Http2Stream& stream, size_t bytes) { requests.at(stream.id).sent += bytes; }
+void RecordingListener::OnSent(net::Http2Stream& stream, size_t bytes) {
+  requests.at(stream.id).sent += bytes;
+}
 
 void RecordingListener::OnClosed(net::Http2Stream& stream, net::Http2Code code) {
   Request& request = requests.at(stream.id);
@@ -82,7 +86,8 @@ bool SessionPair::Exchange() {
 
 void SessionPair::Answer(int32_t id, std::string body) {
   net::Http2Stream& stream = *listener.at(id).stream;
-  const std::array<net::Http2Header, 2> head = {{{":status", "200"}, {"content-type", "application/grpc"}}};
+  const std::array<net::Http2Header, 2> head = {
+      {{":status", "200"}, {"content-type", "application/grpc"}}};
   const std::array<net::Http2Header, 1> trailers = {{{"grpc-status", "0"}}};
   const auto prefix = net::MessagePrefix(body.size());
   server->SubmitHeaders(stream, head, false);
@@ -90,12 +95,14 @@ void SessionPair::Answer(int32_t id, std::string body) {
   server->SubmitTrailers(stream, trailers);
 }
 
-RawPeer::RawPeer(net::Http2Options options, bool greet) : server(net::MakeNghttp2Session(listener, options, now)) {
+RawPeer::RawPeer(net::Http2Options options, bool greet)
+    : server(net::MakeNghttp2Session(listener, options, now)) {
   if (!greet) return;
   CHECK(Feed(RawGreeting()).ok());
   server->Pump(now);
   server->Output().clear();
-  CHECK(Feed(Raw(net::FrameType::kSettings, kAck, 0, "")).ok());  // the larger windows hold from now on
+  CHECK(Feed(Raw(net::FrameType::kSettings, kAck, 0, ""))
+            .ok());  // the larger windows hold from now on
 }
 
 Status RawPeer::Feed(std::string_view bytes) { return server->Feed(now, bytes); }
@@ -129,11 +136,14 @@ std::string RawPeer::GoawayText() {
 
 std::string Raw(net::FrameType type, uint8_t flags, uint32_t stream, std::string_view payload) {
   std::string frame;
-  net::AppendFrameHeader(frame, {.length = payload.size(), .type = type, .flags = flags, .stream = stream});
+  net::AppendFrameHeader(
+      frame, {.length = payload.size(), .type = type, .flags = flags, .stream = stream});
   return frame.append(payload);
 }
 
-std::string RawGreeting() { return std::string(net::kHttp2Preface) + Raw(net::FrameType::kSettings, 0, 0, ""); }
+std::string RawGreeting() {
+  return std::string(net::kHttp2Preface) + Raw(net::FrameType::kSettings, 0, 0, "");
+}
 
 std::string RawHeaderBlock(std::string_view path) {
   std::string block;
@@ -146,7 +156,8 @@ std::string RawHeaderBlock(std::string_view path) {
 }
 
 std::string RawRequest(uint32_t stream, std::string_view path, bool end) {
-  return Raw(net::FrameType::kHeaders, kEndHeaders | (end ? kEndStream : 0), stream, RawHeaderBlock(path));
+  return Raw(net::FrameType::kHeaders, kEndHeaders | (end ? kEndStream : 0), stream,
+             RawHeaderBlock(path));
 }
 
 std::string RawReset(uint32_t stream) {

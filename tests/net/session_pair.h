@@ -1,5 +1,5 @@
-// A server session and a client joined in memory, for tests of Http2Session without sockets or time; and raw frames for
-// peers that break the rules.
+// A server session and a client joined in memory, for tests of Http2Session without sockets or
+// time; and raw frames for peers that break the rules.
 #pragma once
 
 #include <map>
@@ -27,7 +27,8 @@ class RecordingListener final : public net::Http2Listener {
     net::Http2Code close_code = net::Http2Code::kNoError;
   };
 
-  void OnRequest(net::Http2Stream& stream, std::span<const net::Http2Header> headers, bool end) override;
+  void OnRequest(net::Http2Stream& stream, std::span<const net::Http2Header> headers,
+                 bool end) override;
   void OnData(net::Http2Stream& stream, std::string_view bytes) override;
   void OnEnd(net::Http2Stream& stream) override;
   void OnSent(net::Http2Stream& stream, size_t bytes) override;
@@ -75,7 +76,7 @@ class RawPeer final {
   std::unique_ptr<net::Http2Session> server;
 };
 
-// --- raw frames -----------------------------------------------------------------------------------------------------
+// --- raw frames --------------------------------------------------------------
 struct RawFrame {
   net::FrameType type = net::FrameType::kData;
   uint8_t flags = 0;
@@ -89,7 +90,8 @@ inline constexpr uint8_t kEndHeaders = 0x4;
 std::string Raw(net::FrameType type, uint8_t flags, uint32_t stream, std::string_view payload);
 // Preface and empty SETTINGS.
 std::string RawGreeting();
-// A POST of content type application/grpc to `path`, HPACK without any indexing; whole in one frame.
+// A POST of content type application/grpc to `path`, HPACK without any indexing; whole in one
+// frame.
 std::string RawRequest(uint32_t stream, std::string_view path, bool end);
 std::string RawHeaderBlock(std::string_view path);
 std::string RawReset(uint32_t stream);

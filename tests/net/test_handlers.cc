@@ -51,7 +51,8 @@ io::Task<net::GrpcReply> EchoService::Answer(net::GrpcRequest& request) {
   const auto trailer = request.metadata.Find("want-trailer");
   if (trailer.has_value()) reply.trailers.Add("trailer-back", *trailer);
   if (code.has_value()) {
-    reply.status = MakeStatus(static_cast<StatusCode>(Number(*code)), request.metadata.Find("want-message").value_or(""));
+    reply.status = MakeStatus(static_cast<StatusCode>(Number(*code)),
+                              request.metadata.Find("want-message").value_or(""));
   } else if (bytes.has_value()) {
     reply.message.assign(Number(*bytes), 'x');
   } else {

@@ -1,4 +1,5 @@
-// Handlers for the tests of net/: a gRPC echo service with every way a call can behave, and an HTTP/1 handler.
+// Handlers for the tests of net/: a gRPC echo service with every way a call can behave, and an
+// HTTP/1 handler.
 #pragma once
 
 #include <map>
@@ -12,12 +13,13 @@
 namespace metastore::net_test {
 
 // Service test.Echo:
-//   Unary    answers the request; metadata "want-code" (a number) and "want-message" ask for an error, "want-bytes" for
-//            that many bytes instead, "want-trailer" for a trailer of that value
-//   Sleep    as Unary once the stop of the call or ReleaseSleepers comes: kCancelled, or the request
-//   Echo     (stream) answers each message with itself, until the half-close
-//   Flood    (stream) reads one message, a number N, and writes N messages of 1,000 bytes
-//   Collect  (stream) reads everything, once ReleaseSleepers has come; answers the count of messages and bytes
+//   Unary    answers the request; metadata "want-code" (a number) and "want-message" ask for an
+//            error, "want-bytes" for that many bytes instead, "want-trailer" for a trailer
+//   Sleep    as Unary once the stop of the call or ReleaseSleepers comes: kCancelled, or the
+//   request Echo     (stream) answers each message with itself, until the half-close Flood (stream)
+//   reads one message, a number N, and writes N messages of 1,000 bytes Collect  (stream) reads
+//   everything once ReleaseSleepers has come, and answers the count of
+//            messages and bytes
 class EchoService final : public net::GrpcHandler {
  public:
   explicit EchoService(io::Runtime& runtime) : runtime_(runtime) {}
@@ -49,8 +51,8 @@ class EchoService final : public net::GrpcHandler {
   io::Signal release_;
 };
 
-// GET and HEAD /hello answer "hello"; POST /echo the body; /slow as /hello one second later; everything else is 404, and
-// another method on /hello 405.
+// GET and HEAD /hello answer "hello"; POST /echo the body; /slow as /hello one second later;
+// everything else is 404, and another method on /hello 405.
 class HelloPages final : public net::HttpHandler {
  public:
   explicit HelloPages(io::Runtime& runtime) : runtime_(runtime) {}
