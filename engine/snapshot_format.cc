@@ -25,7 +25,8 @@ constexpr uint16_t kPlain = 0;
 constexpr uint16_t kZstd = 1;
 constexpr uint64_t kChecksumSeed = 0x736e617073686f74;
 constexpr size_t kChecksumAt = 24;
-constexpr int kZstdLevel = 1;  // 256 KiB in well below 2 ms
+constexpr int kZstdLevel = 1;                        // 256 KiB in well below 2 ms
+constexpr uint64_t kCounterMax = uint64_t{1} << 62;  // of revisions and versions: room to count on
 constexpr uint8_t kItemKey = 1;
 constexpr uint8_t kItemPut = 2;
 constexpr uint8_t kItemDelete = 3;
@@ -58,8 +59,10 @@ StatusOr<SnapshotHeader> DecodeSnapshotHeader(std::string_view raw) {
   header.revision = Revision(ReadSigned(in));
   header.compacted = Revision(ReadSigned(in));
   header.entry_keys_max = in.Varint();
-  if (!in.done() || header.entry_keys_max == 0)
-    return DataLossError("snapshot: malformed header section");
+  const bool counts = header.revision >= Revision(1) &&
+                      header.revision.value() <= static_cast<int64_t>(kCounterMax) &&
+                      header.applied_index.value() <= kCounterMax && header.entry_keys_max > 0;
+  if (!in.done() || !counts) return DataLossError("snapshot: malformed header section at offset 0");
   return header;
 }
 
@@ -122,7 +125,7 @@ bool ReadKeyItem(Reader& in, KeyItem& item) {
   item.version = Version();
   const uint64_t main = in.Varint();
   const uint64_t sub = in.Varint();
-  if (!in.ok() || main < 2 || main > INT64_MAX - 1 || sub > INT32_MAX - 1) return false;
+  if (!in.ok() || main < 2 || main > kCounterMax || sub > INT32_MAX - 1) return false;
   item.version.main = Revision(static_cast<int64_t>(main));
   item.version.sub = static_cast<int32_t>(sub);
   item.version.tombstone = kind == kItemDelete;
@@ -131,7 +134,7 @@ bool ReadKeyItem(Reader& in, KeyItem& item) {
   const uint64_t version = in.Varint();
   item.version.lease = LeaseId(ReadSigned(in));
   const std::string_view value = in.LengthPrefixed();
-  if (!in.ok() || age > main - 2 || version < 1 || version > INT64_MAX) return false;
+  if (!in.ok() || age > main - 2 || version < 1 || version > kCounterMax) return false;
   item.version.create = item.version.main - static_cast<int64_t>(age);
   item.version.version = static_cast<int64_t>(version);
   item.version.value = io::SharedBytes::Copy(value);

@@ -246,28 +246,34 @@ io::Task<Status> SnapshotStore::RemoveOld() {
   co_return synced;
 }
 
-Status SnapshotStore::NothingToLoad(Status newest_damage, LogIndex log_first) const {
-  if (newest_damage.ok() && !unfinished_.empty()) newest_damage = unfinished_.back().damage;
+// Names the damage of the newest file there is, if there is any.
+Status SnapshotStore::NothingToLoad(LogIndex log_first) const {
   const std::string first =
       Concat("no snapshot reaches the log, which begins at index ", log_first.value());
-  if (newest_damage.ok()) return DataLossError(directory_, ": ", first);
-  return DataLossError(StdView(newest_damage.message()), "; ", first);
+  if (unfinished_.empty()) return DataLossError(directory_, ": ", first);
+  return DataLossError(StdView(unfinished_.back().damage.message()), "; ", first);
 }
 
 io::Task<StatusOr<std::optional<SnapshotMeta>>> SnapshotStore::Load(Engine& engine,
                                                                     LogIndex log_first) {
   CHECK_GE(log_first, LogIndex(1));
-  Status newest_damage;
-  for (const SnapshotFile& file : files_) {
-    if (file.applied_index + 1 < log_first) break;
-    StatusOr<SnapshotMeta> meta = co_await LoadFile(engine, file);
+  while (!files_.empty() && files_.front().applied_index + 1 >= log_first) {
+    StatusOr<SnapshotMeta> meta = co_await LoadFile(engine, files_.front());
     if (meta.ok()) co_return std::optional<SnapshotMeta>(*std::move(meta));
     if (meta.status().code() != StatusCode::kDataLoss) co_return meta.status();
     runtime_.log().Error("snapshot is damaged", {{"error", StdView(meta.status().message())}});
-    if (newest_damage.ok()) newest_damage = meta.status();
+    SetAside(meta.status());
   }
   if (log_first == LogIndex(1)) co_return std::optional<SnapshotMeta>();
-  co_return NothingToLoad(newest_damage, log_first);
+  co_return NothingToLoad(log_first);
+}
+
+// The newest file cannot be read: it is none of those to keep, and goes as an unfinished one does.
+void SnapshotStore::SetAside(Status damage) {
+  unfinished_.push_back({files_.front().path, std::move(damage)});
+  std::sort(unfinished_.begin(), unfinished_.end(),
+            [](const Unfinished& a, const Unfinished& b) { return a.path < b.path; });
+  files_.erase(files_.begin());
 }
 
 io::Task<StatusOr<SnapshotMeta>> SnapshotStore::LoadFile(Engine& engine, SnapshotFile from) {

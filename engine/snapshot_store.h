@@ -59,7 +59,7 @@ class SnapshotStore final {
   //         kInternal       a file's trailer and stream are of different snapshots
   io::Task<StatusOr<std::optional<SnapshotMeta>>> Load(Engine& engine, LogIndex log_first);
 
-  // The valid files known, newest first.
+  // The valid files known, newest first; one that Load found damaged is no longer among them.
   const std::vector<SnapshotFile>& files() const { return files_; }
 
  private:
@@ -68,7 +68,8 @@ class SnapshotStore final {
   io::Task<Status> WriteStream(io::File& file, SnapshotSource& source, SnapshotFile& into);
   io::Task<StatusOr<SnapshotMeta>> LoadFile(Engine& engine, SnapshotFile from);
   io::Task<Status> RemoveOld();
-  Status NothingToLoad(Status newest_damage, LogIndex log_first) const;
+  void SetAside(Status damage);
+  Status NothingToLoad(LogIndex log_first) const;
 
   io::Runtime& runtime_;
   std::string directory_;
@@ -77,7 +78,7 @@ class SnapshotStore final {
     std::string path;
     Status damage;
   };
-  std::vector<Unfinished> unfinished_;  // by path
+  std::vector<Unfinished> unfinished_;  // or damaged; by path
   bool writing_ = false;
 };
 

@@ -49,7 +49,7 @@ class Store final {
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
-  // --- reading -----------------------------------------------------------------------------------
+  // --- reading ---------------------------------------------------------------------------------
   KeyRecord* Find(std::string_view key) const { return index_.Find(key, index_.HashOf(key)); }
   const HashIndex& index() const { return index_; }
   const KeyTree& tree() const { return tree_; }
@@ -65,7 +65,7 @@ class Store final {
   uint64_t live_bytes() const { return live_bytes_; }
   int64_t versions_count() const { return versions_count_; }
 
-  // --- changing: one entry at a time ---------------------------------------------------------------
+  // --- changing: one entry at a time -----------------------------------------------------------
   // The next change's position: reads at it see what the entry has done so far.
   Position next() const { return {revision_ + 1, sub_}; }
   // The lease is 0 or present (CHECKed). Whether the key existed.
@@ -85,9 +85,9 @@ class Store final {
   // versions. True once all is done: removed() == target.
   bool RemoveStep(Revision target, size_t versions_max);
 
-  // --- loading a snapshot into an empty store ------------------------------------------------------
-  // The versions of one key, newest first, at least one; links unset, moved from. Leases are granted
-  // before. False if the key was there, or its lease is not.
+  // --- loading a snapshot into an empty store --------------------------------------------------
+  // The versions of one key, newest first, at least one; links unset, moved from. Leases are
+  // granted before. False if the key was there, or its lease is not.
   bool LoadKey(std::string_view key, std::vector<Version>& versions);
   // After the last key: the log is put in order. False if a revision is out of bounds or used
   // twice, or a version is one that removal would not have left.

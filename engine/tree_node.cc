@@ -12,6 +12,7 @@ namespace {
 // The first eight bytes as a number that orders as they do; missing ones are zero.
 uint64_t HeadOf(std::string_view rest) {
   uint64_t head = 0;
+  if (rest.empty()) return head;  // its data may be null
   std::memcpy(&head, rest.data(), std::min(rest.size(), sizeof head));
   return __builtin_bswap64(head);
 }

@@ -1,5 +1,5 @@
-// Memory for I/O: IoBuffer, aligned for O_DIRECT and registered with the ring where that is possible; SharedBytes,
-// the only object that more than one core may reference.
+// Memory for I/O: IoBuffer, aligned for O_DIRECT and registered with the ring where that is
+// possible; SharedBytes, the only object that more than one core may reference.
 #pragma once
 
 #include <atomic>
@@ -22,7 +22,8 @@ class BufferSource {
   virtual void Free(char* data, size_t bytes) = 0;
 };
 
-// A block-aligned buffer owned by one object on one core; freed to the arena it came from, which must outlive it.
+// A block-aligned buffer owned by one object on one core; freed to the arena it came from, which
+// must outlive it.
 class IoBuffer final {
  public:
   IoBuffer() = default;
@@ -59,8 +60,8 @@ class IoBuffer final {
   int registered_index_ = -1;
 };
 
-// Immutable bytes with an atomic reference count: large answers, log payloads and watch batches cross cores as these.
-// Copying shares. An empty one owns nothing.
+// Immutable bytes with an atomic reference count: large answers, log payloads and watch batches
+// cross cores as these. Copying shares. An empty one owns nothing.
 class SharedBytes final {
  public:
   SharedBytes() = default;

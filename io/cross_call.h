@@ -1,4 +1,5 @@
-// CrossCall: a request that goes to another core and comes back, awaited by the coroutine that made it.
+// CrossCall: a request that goes to another core and comes back, awaited by the coroutine that made
+// it.
 //
 // The operation lives in the awaiting coroutine's frame; between Post and Return it belongs to the
 // other core, which may keep it for as long as the work takes and must return every call it was

@@ -1,8 +1,9 @@
 // Gate: owns the root tasks of one object, so that stopping it has an end.
 //
-// Two problems of stopping a service, and only these: new work must be refused, and running work must be waited for,
-// since a suspended frame can never be dropped. Spawn starts a root task; Close refuses further ones and completes when
-// all have ended. The destructor CHECKs that none is left. Single core.
+// Two problems of stopping a service, and only these: new work must be refused, and running work
+// must be waited for, since a suspended frame can never be dropped. Spawn starts a root task; Close
+// refuses further ones and completes when all have ended. The destructor CHECKs that none is left.
+// Single core.
 #pragma once
 
 #include <cstddef>
@@ -23,10 +24,12 @@ class Gate final {
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;
 
-  // Queues `task` as a root named `name` (a string literal). False, and the task is dropped unstarted, once closed.
+  // Queues `task` as a root named `name` (a string literal). False, and the task is dropped
+  // unstarted, once closed.
   bool Spawn(const char* name, ReadyClass ready_class, Task<void> task);
 
-  // Refuses new tasks; completes when the running ones have ended. Does not stop them: request that first (StopSource).
+  // Refuses new tasks; completes when the running ones have ended. Does not stop them: request that
+  // first (StopSource).
   Task<void> Close();
 
   bool closed() const { return closed_; }

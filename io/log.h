@@ -1,6 +1,8 @@
-// The node's log: leveled lines with named fields, as JSON (etcd's keys: level, ts, msg) or for a console.
+// The node's log: leveled lines with named fields, as JSON (etcd's keys: level, ts, msg) or for a
+// console.
 //
-// One Logger a node, shared by its cores (implementations lock inside). Never on a per-request path.
+// One Logger a node, shared by its cores (implementations lock inside). Never on a per-request
+// path.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +46,8 @@ class Logger {
     Log(LogLevel::kError, message, fields);
   }
 
-  virtual void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) = 0;
+  virtual void Log(LogLevel level, std::string_view message,
+                   std::initializer_list<LogField> fields) = 0;
 };
 
 // `"key":"value"` pairs of `fields` joined by commas, strings escaped as JSON demands.

@@ -1,8 +1,8 @@
-// What one reactor runs next: three ready queues from which each turn takes fixed shares, so that a flood of clients
-// never delays a heartbeat or a flush.
+// What one reactor runs next: three ready queues from which each turn takes fixed shares, so that a
+// flood of clients never delays a heartbeat or a flush.
 //
-// Owned by a Runtime; used on its core only. Nothing ever runs inside the completion loop: whatever completes is
-// pushed here and run by a later turn, so there is no recursion and no re-entrancy.
+// Owned by a Runtime; used on its core only. Nothing ever runs inside the completion loop: whatever
+// completes is pushed here and run by a later turn, so there is no recursion and no re-entrancy.
 //
 // Invariants
 //  1. A node is in at most one queue at a time (`queued`).
@@ -41,8 +41,9 @@ class Scheduler final {
   void Push(ReadyNode& node);
 
   struct Turn {
-    size_t ran = 0;                       // nodes run
-    uint64_t slowest_cycles = 0;          // of one node, by the processor's time stamp counter (0 where it has none)
+    size_t ran = 0;  // nodes run
+    uint64_t slowest_cycles =
+        0;  // of one node, by the processor's time stamp counter (0 where it has none)
     const char* slowest_name = "";
   };
   // Runs at most the share of each class, counting what is pushed meanwhile.
@@ -51,8 +52,8 @@ class Scheduler final {
   bool idle() const { return size_ == 0; }
   size_t size() const { return size_; }
 
-  // Nodes of each class that one turn runs at most. Background work is bounded so tightly because one of its nodes may
-  // cost 2 ms; the critical share bounds only a runaway.
+  // Nodes of each class that one turn runs at most. Background work is bounded so tightly because
+  // one of its nodes may cost 2 ms; the critical share bounds only a runaway.
   static constexpr size_t kShare[kReadyClasses] = {4096, 1024, 4};
 
  private:

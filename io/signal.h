@@ -1,7 +1,8 @@
-// Waiting on one core: Signal (a condition without a mutex), StopSource/StopToken (cooperative cancellation), timers.
+// Waiting on one core: Signal (a condition without a mutex), StopSource/StopToken (cooperative
+// cancellation), timers.
 //
-// A waiter is woken exactly once, by whichever comes first: a notification, the deadline or a stop. All objects here are
-// single-core and intrusive: waiting allocates nothing.
+// A waiter is woken exactly once, by whichever comes first: a notification, the deadline or a stop.
+// All objects here are single-core and intrusive: waiting allocates nothing.
 #pragma once
 
 #include <cstdint>
@@ -57,14 +58,14 @@ class ListHead {
   ListLink root_;
 };
 
-// A caller-owned timer: `fired` is called once at or after `when`, from the ready queue's critical class. The runtime
-// that armed it (io/runtime.h) keeps a pointer until it fires or is cancelled.
+// A caller-owned timer: `fired` is called once at or after `when`, from the ready queue's critical
+// class. The runtime that armed it (io/runtime.h) keeps a pointer until it fires or is cancelled.
 struct Timer {
   MonoTime when;
   void (*fired)(Timer& self) = nullptr;
-  uint64_t sequence = 0;                // ties fire in the order they were armed; set by the queue
+  uint64_t sequence = 0;  // ties fire in the order they were armed; set by the queue
   static constexpr size_t kIdle = static_cast<size_t>(-1);
-  size_t heap_slot = kIdle;             // set by the queue; kIdle while not armed
+  size_t heap_slot = kIdle;  // set by the queue; kIdle while not armed
 
   bool armed() const { return heap_slot != kIdle; }
 };
@@ -74,7 +75,8 @@ class TimerService {
  public:
   virtual ~TimerService() = default;
   virtual MonoTime Now() const = 0;
-  // Arms `timer` (not armed now) to fire at `when`; at once, but not inside this call, if that is past.
+  // Arms `timer` (not armed now) to fire at `when`; at once, but not inside this call, if that is
+  // past.
   virtual void Arm(Timer& timer, MonoTime when) = 0;
   // Afterwards `timer` does not fire. No effect if it is not armed.
   virtual void Cancel(Timer& timer) = 0;
@@ -171,8 +173,8 @@ class SignalWait {
 
 class Signal final {
  public:
-  // Completes with kNotified after a later Notify (there is no memory of earlier ones: test the condition first, in a
-  // loop), or with kTimedOut / kStopped.
+  // Completes with kNotified after a later Notify (there is no memory of earlier ones: test the
+  // condition first, in a loop), or with kTimedOut / kStopped.
   SignalWait Wait(WaitLimit limit = {}) { return SignalWait(this, limit); }
 
   void NotifyOne();

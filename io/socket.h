@@ -1,7 +1,8 @@
 // Stream sockets: what a connection is made of, for clients and peers alike.
 //
-// Owned by one object on one core. At most one Receive and one Send are under way at a time (CHECKed). Close, or the
-// runtime's stop, completes both with kCancelled; only then may the socket be destroyed.
+// Owned by one object on one core. At most one Receive and one Send are under way at a time
+// (CHECKed). Close, or the runtime's stop, completes both with kCancelled; only then may the socket
+// be destroyed.
 //
 // Errors: kUnavailable   the connection is reset, refused or unreachable
 //         kCancelled     closed by this side, or the runtime is stopping
@@ -28,8 +29,8 @@ struct Address {
   std::string ToString() const;  // 127.0.0.1:2379, [::1]:2379
 };
 
-// Received bytes, lent from the runtime's receive buffers; given back when destroyed. Hold it only while parsing:
-// the pool is shared by all connections of the core.
+// Received bytes, lent from the runtime's receive buffers; given back when destroyed. Hold it only
+// while parsing: the pool is shared by all connections of the core.
 class ReceivedBytes final {
  public:
   using Release = void (*)(void* owner, uint64_t token);
@@ -68,13 +69,16 @@ class Socket {
  public:
   virtual ~Socket() = default;  // CHECKs that nothing is under way
 
-  // The next bytes, at least one; empty (end_of_stream) once the other side has closed its sending half.
+  // The next bytes, at least one; empty (end_of_stream) once the other side has closed its sending
+  // half.
   virtual Task<StatusOr<ReceivedBytes>> Receive() = 0;
-  // Completes when all of `bytes` is in the system's hands; the caller keeps them in place until then.
+  // Completes when all of `bytes` is in the system's hands; the caller keeps them in place until
+  // then.
   virtual Task<Status> Send(std::string_view bytes) = 0;
   // No more is sent: the other side sees end of stream after what was sent.
   virtual void ShutdownSend() = 0;
-  // Cancels what is under way and every later operation. Idempotent; the descriptor closes with the object.
+  // Cancels what is under way and every later operation. Idempotent; the descriptor closes with the
+  // object.
   virtual void Close() = 0;
   virtual const Address& peer() const = 0;
 };
@@ -83,7 +87,8 @@ class Listener {
  public:
   virtual ~Listener() = default;  // CHECKs that no Accept is under way
 
-  // The next connection. kResourceExhausted is passing (out of descriptors): the caller waits and goes on.
+  // The next connection. kResourceExhausted is passing (out of descriptors): the caller waits and
+  // goes on.
   virtual Task<StatusOr<std::unique_ptr<Socket>>> Accept() = 0;
   virtual void Close() = 0;
   virtual const Address& local() const = 0;  // with the port the system chose

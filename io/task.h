@@ -1,13 +1,17 @@
-// Task<T>: a lazy coroutine, the thin shell around our synchronous cores. The only file that touches coroutine handles.
+// Task<T>: a lazy coroutine, the thin shell around our synchronous cores. The only file that
+// touches coroutine handles.
 //
 // Rules of use are in docs/STYLE.md ("Coroutines"). How it works:
 //  - Lazy start: nothing runs until the task is awaited, or spawned by a Gate (io/gate.h).
-//  - Awaiting resumes the child on the spot. A child that finishes at once costs no queue; otherwise the child remembers
-//    its parent's ready node and pushes it on the scheduler when it finishes. No symmetric transfer, no recursion
-//    beyond the nesting of calls that have not yet suspended.
-//  - The awaiter owns the child, so its frame dies at the end of the co_await expression. With a borrowed child a chain
+//  - Awaiting resumes the child on the spot. A child that finishes at once costs no queue;
+//  otherwise the child remembers
+//    its parent's ready node and pushes it on the scheduler when it finishes. No symmetric
+//    transfer, no recursion beyond the nesting of calls that have not yet suspended.
+//  - The awaiter owns the child, so its frame dies at the end of the co_await expression. With a
+//  borrowed child a chain
 //    of 100,000 finished tasks destroys itself recursively and overflows the stack.
-//  - Scheduler, ready class and name are inherited from parent to child; roots get theirs from Gate::Spawn.
+//  - Scheduler, ready class and name are inherited from parent to child; roots get theirs from
+//  Gate::Spawn.
 //  - `finished` is our own flag: handle.done() on a coroutine suspended elsewhere is undefined.
 #pragma once
 
@@ -21,7 +25,8 @@
 
 namespace metastore::io {
 
-// What every coroutine of ours carries. Leaf awaiters (timers, files, sockets, signals) read it to know whom to wake.
+// What every coroutine of ours carries. Leaf awaiters (timers, files, sockets, signals) read it to
+// know whom to wake.
 struct PromiseBase {
   struct Node : ReadyNode {
     std::coroutine_handle<> handle;
@@ -93,7 +98,8 @@ class [[nodiscard]] Task {
   Task& operator=(Task&&) = delete;
   ~Task() {
     if (!handle_) return;
-    // A started, unfinished frame may own buffers the kernel still writes to: dropping it is a bug, not a cancellation.
+    // A started, unfinished frame may own buffers the kernel still writes to: dropping it is a bug,
+    // not a cancellation.
     const PromiseBase& promise = handle_.promise();
     CHECK(promise.finished || promise.scheduler == nullptr);
     handle_.destroy();
@@ -137,8 +143,8 @@ struct RootTask {
   PromiseBase& promise;
 };
 
-// Suspends the awaiting coroutine until Wake(); base of leaf awaiters. Wake() pushes it on its scheduler: it runs in a
-// later step, never inside Wake(). One coroutine at a time.
+// Suspends the awaiting coroutine until Wake(); base of leaf awaiters. Wake() pushes it on its
+// scheduler: it runs in a later step, never inside Wake(). One coroutine at a time.
 class Suspension {
  public:
   template <typename Promise>

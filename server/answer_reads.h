@@ -1,8 +1,8 @@
 // The reads that only an answer needs: previous pairs, and ranges inside a transaction.
 //
-// Apply computes state changes alone; the member whose client waits reads the rest afterwards, at the
-// positions apply has noted. Both sides walk operation and result in this one order: the state core
-// to collect the queries, the edge to take the results.
+// Apply computes state changes alone; the member whose client waits reads the rest afterwards, at
+// the positions apply has noted. Both sides walk operation and result in this one order: the state
+// core to collect the queries, the edge to take the results.
 #pragma once
 
 #include <vector>

@@ -1,8 +1,8 @@
 // The one place where an operation is permitted or refused.
 //
-// Every service calls Authorise once an operation, with the principal the connection and its metadata
-// name, before it does anything. Authentication cannot be turned on yet (etcd's default), and while
-// it is off everybody may do everything, as in etcd.
+// Every service calls Authorise once an operation, with the principal the connection and its
+// metadata name, before it does anything. Authentication cannot be turned on yet (etcd's default),
+// and while it is off everybody may do everything, as in etcd.
 #pragma once
 
 #include <string>

@@ -11,7 +11,7 @@
 namespace metastore::server {
 
 struct BatchDecision {
-  size_t take = 0;                      // proposals to propose now, at most those waiting
+  size_t take = 0;                       // proposals to propose now, at most those waiting
   MonoTime ask_again = MonoTime::Max();  // when some are left: at the latest then
 };
 

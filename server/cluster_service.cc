@@ -1,4 +1,5 @@
-// etcdserverpb.Cluster: MemberList. Changing the membership needs peer links, which are not here yet.
+// etcdserverpb.Cluster: MemberList. Changing the membership needs peer links, which are not here
+// yet.
 
 #include <vector>
 

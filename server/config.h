@@ -98,8 +98,8 @@ enum class BatchPolicyKind : uint8_t { kNatural };
 struct StorageConfig {
   StorageEngine engine = StorageEngine::kMemory;                     // --storage-engine
   io::DurableMethod wal_durable_method = io::DurableMethod::kDsync;  // --wal-durable-method
-  uint64_t wal_segment_bytes = limits::kSegmentBytes;              // no flag: smaller in simulation
-  int wal_depth = 1;  // --wal-depth: frames in flight, 1 or 2
+  uint64_t wal_segment_bytes = limits::kSegmentBytes;  // no flag: smaller in simulation
+  int wal_depth = 1;                                   // --wal-depth: frames in flight, 1 or 2
   BatchPolicyKind batch_policy = BatchPolicyKind::kNatural;  // --batch-policy
 };
 

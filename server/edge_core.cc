@@ -34,7 +34,8 @@ io::Task<Status> EdgeCore::Start() {
     MS_CO_RETURN_IF_ERROR(address.status());
     StatusOr<io::Address> bound = server_.Listen(*address, net::PortUse::kGrpcAndHttp);
     if (!bound.ok()) {
-      co_return Annotate(bound.status(), Concat("--listen-client-urls: cannot listen on ", url.ToString()));
+      co_return Annotate(bound.status(),
+                         Concat("--listen-client-urls: cannot listen on ", url.ToString()));
     }
     addresses_.push_back(*bound);
   }

@@ -1,5 +1,5 @@
-// The errors clients see. etcd's clients match the text, not the code, so every message is exact to the byte.
-// Source: etcd v3 API, api/v3rpc/rpctypes; only those this server can give today.
+// The errors clients see. etcd's clients match the text, not the code, so every message is exact to
+// the byte. Source: etcd v3 API, api/v3rpc/rpctypes; only those this server can give today.
 #pragma once
 
 #include <string_view>
@@ -33,12 +33,12 @@ inline constexpr ClientError kDuplicateKey{StatusCode::kInvalidArgument,
                                            "etcdserver: duplicate key given in txn request"};
 inline constexpr ClientError kInvalidSortOption{StatusCode::kInvalidArgument,
                                                 "etcdserver: invalid sort option"};
-inline constexpr ClientError kInvalidClientApiVersion{
-    StatusCode::kInvalidArgument, "etcdserver: invalid client api version"};
+inline constexpr ClientError kInvalidClientApiVersion{StatusCode::kInvalidArgument,
+                                                      "etcdserver: invalid client api version"};
 inline constexpr ClientError kRequestTooLarge{StatusCode::kInvalidArgument,
                                               "etcdserver: request is too large"};
-inline constexpr ClientError kCompacted{
-    StatusCode::kOutOfRange, "etcdserver: mvcc: required revision has been compacted"};
+inline constexpr ClientError kCompacted{StatusCode::kOutOfRange,
+                                        "etcdserver: mvcc: required revision has been compacted"};
 inline constexpr ClientError kFutureRevision{
     StatusCode::kOutOfRange, "etcdserver: mvcc: required revision is a future revision"};
 inline constexpr ClientError kNoSpace{StatusCode::kResourceExhausted,
@@ -52,8 +52,7 @@ inline constexpr ClientError kLeaseExists{StatusCode::kFailedPrecondition,
 inline constexpr ClientError kLeaseTtlTooLarge{StatusCode::kOutOfRange,
                                                "etcdserver: too large lease TTL"};
 inline constexpr ClientError kNoLeader{StatusCode::kUnavailable, "etcdserver: no leader"};
-inline constexpr ClientError kLeaderChanged{StatusCode::kUnavailable,
-                                            "etcdserver: leader changed"};
+inline constexpr ClientError kLeaderChanged{StatusCode::kUnavailable, "etcdserver: leader changed"};
 inline constexpr ClientError kStopped{StatusCode::kUnavailable, "etcdserver: server stopped"};
 inline constexpr ClientError kTimeout{StatusCode::kUnavailable, "etcdserver: request timed out"};
 inline constexpr ClientError kCorrupt{StatusCode::kDataLoss, "etcdserver: corrupt cluster"};

@@ -16,10 +16,10 @@ class Group;
 struct Flight : wal::AppendOp {
   Group* group = nullptr;
   raft::AppendTask task;
-  std::string hard_state;           // its encoding, while the log may still have to copy it
+  std::string hard_state;  // its encoding, while the log may still have to copy it
   bool HasRecords() const { return task.hard_state.has_value() || !task.entries.empty(); }
 
-  bool submitted = false;           // the log, or the scheduler, has it
+  bool submitted = false;  // the log, or the scheduler, has it
 };
 
 // Format: u8 version (1), u64 term, u64 vote, u64 commit.

@@ -38,8 +38,7 @@ io::Task<Status> Group::Start(const Bootstrap& bootstrap) {
   gate_.Spawn("group.apply", io::ReadyClass::kCritical, ApplyLoop());
   gate_.Spawn("group.snapshot", io::ReadyClass::kBackground, SnapshotLoop());
   gate_.Spawn("group.publish", io::ReadyClass::kBackground, PublishLoop());
-  gate_.Spawn("engine.upkeep", io::ReadyClass::kBackground,
-              engine_.RunMaintenance(stop_.token()));
+  gate_.Spawn("engine.upkeep", io::ReadyClass::kBackground, engine_.RunMaintenance(stop_.token()));
   Schedule();
   co_return OkStatus();
 }
@@ -190,7 +189,8 @@ void Group::SubmitFlights() {
   for (std::unique_ptr<Flight>& flight : flights_) {
     if (flight->submitted) continue;
     if (!flight->HasRecords()) {
-      // Only messages to release, once everything before is durable: OnDurable of that takes it along.
+      // Only messages to release, once everything before is durable: OnDurable of that takes it
+      // along.
       if (flight != flights_.front()) continue;
       flight->submitted = true;
       flight->status = OkStatus();

@@ -1,9 +1,10 @@
 // Group: one raft group on this node: the pump between proposals, raft, the log and the engine.
 //
-// Owned by the StateCore, on its core. Everything goes down (proposal, raft, log, engine) and straight
-// back (durable, committed, applied, answered); no part calls the one that called it.
+// Owned by the StateCore, on its core. Everything goes down (proposal, raft, log, engine) and
+// straight back (durable, committed, applied, answered); no part calls the one that called it.
 //
-//   Pump()      critical class, queued by whatever gives raft something to do: takes waiting proposals,
+//   Pump()      critical class, queued by whatever gives raft something to do: takes waiting
+//   proposals,
 //               starts a read round, and carries out every Ready.
 //   OnDurable   a log write came back: its messages are stepped, which moves the commit index.
 //   ApplyLoop   coroutine: prefetches and applies committed entries in order, returns the waiters.
@@ -11,7 +12,8 @@
 //
 // Invariants
 //  1. Append tasks are given to the log, and completed, in order; so are apply tasks.
-//  2. Nothing waiting for durability is released before the write and everything before it is durable.
+//  2. Nothing waiting for durability is released before the write and everything before it is
+//  durable.
 //  3. After a failed log write raft is not called again: the group fails, its calls return, and the
 //     node stops (failed()).
 //  4. Every call given to Propose or Read is returned exactly once.
@@ -40,13 +42,13 @@ namespace metastore::server {
 struct GroupOptions {
   GroupId id{1};
   raft::Config raft;
-  uint64_t snapshot_count = 10000;            // entries between snapshots, at least
-  uint64_t snapshot_catchup_entries = 5000;   // entries kept behind a snapshot
+  uint64_t snapshot_count = 10000;                  // entries between snapshots, at least
+  uint64_t snapshot_catchup_entries = 5000;         // entries kept behind a snapshot
   uint64_t snapshot_log_bytes = 64 * limits::kMiB;  // log growth before a snapshot, at least
-  uint64_t quota_bytes = 0;                   // of stored bytes; 0: none
-  size_t log_cache_bytes = 64 * limits::kMiB;  // newest durable entries kept in memory
-  MemberAttributes self;                      // published once a leader is known
-  engine::RequestId publish_id;               // for that; no other call's
+  uint64_t quota_bytes = 0;                         // of stored bytes; 0: none
+  size_t log_cache_bytes = 64 * limits::kMiB;       // newest durable entries kept in memory
+  MemberAttributes self;                            // published once a leader is known
+  engine::RequestId publish_id;                     // for that; no other call's
 };
 
 // What one member can tell about the group; a value.
@@ -177,7 +179,7 @@ class Group final : public CallReceiver {
   uint64_t leader_changes_total_ = 0;
   NodeId last_leader_;
   struct {
-    LogIndex last;           // applied index of the newest
+    LogIndex last;  // applied index of the newest
     uint64_t last_bytes = 0;
     uint64_t log_bytes_since = 0;
     io::Signal wanted;

@@ -46,7 +46,8 @@ io::Task<Status> Group::ApplyCommitted(const raft::ApplyTask& task) {
   MonoTime slice_end = runtime_.Now() + kApplySlice;
   for (size_t i = 0; i < task.entries.size(); ++i) {
     ApplyEntry(task.entries[i], batch[i]);
-    if (i % kEntriesPerClockRead != kEntriesPerClockRead - 1 || runtime_.Now() < slice_end) continue;
+    if (i % kEntriesPerClockRead != kEntriesPerClockRead - 1 || runtime_.Now() < slice_end)
+      continue;
     co_await io::Yield();
     slice_end = runtime_.Now() + kApplySlice;
     if (stop_.stopped()) co_return OkStatus();
@@ -71,7 +72,8 @@ void Group::ApplyEntry(const raft::Entry& entry, const engine::Entry& for_engine
   if (entry.type != raft::EntryType::kNormal) return ApplyConfChange(entry);
   if (IsServerCommand(entry.payload.view())) return ApplyServerCommand(entry.payload.view());
   if (reader != nullptr && applied.outcome == engine::Outcome::kOk) {
-    // Leaves Proposals here: its answer no longer depends on raft, and it must not expire meanwhile.
+    // Leaves Proposals here: its answer no longer depends on raft, and it must not expire
+    // meanwhile.
     proposals_.Detach(*reader);
     if (gate_.Spawn("group.answer", io::ReadyClass::kClient,
                     AnswerWithReads(*reader, std::move(applied), std::move(pin)))) {
@@ -101,8 +103,7 @@ void Group::ApplyServerCommand(std::string_view command) {
   StatusOr<ServerCommand> decoded = DecodeServerCommand(command);
   if (!decoded.ok()) return;
   members_.SetAttributes(decoded->attributes);
-  engine::ApplyResult applied{.request = decoded->request,
-                              .revision = engine_.stats().revision};
+  engine::ApplyResult applied{.request = decoded->request, .revision = engine_.stats().revision};
   proposals_.Resolve(decoded->request,
                      WriteAnswer{.applied = std::move(applied), .term = core_->term()});
   serving_changed_.NotifyAll();

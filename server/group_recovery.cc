@@ -11,8 +11,7 @@ namespace metastore::server {
 io::Task<Status> Group::Recover() {
   const LogIndex first = log_.FirstIndex(options_.id);
   const LogIndex last = log_.LastIndex(options_.id);
-  StatusOr<std::optional<engine::SnapshotMeta>> loaded =
-      co_await snapshots_.Load(engine_, first);
+  StatusOr<std::optional<engine::SnapshotMeta>> loaded = co_await snapshots_.Load(engine_, first);
   MS_CO_RETURN_IF_ERROR(loaded.status());
   if (loaded->has_value()) {
     const engine::SnapshotMeta& meta = **loaded;

@@ -96,9 +96,8 @@ io::Task<void> Group::PublishLoop() {
                        self->client_urls == options_.self.client_urls;
     if (known && core_->leader() != raft::kNobody) break;
     if (known || self == nullptr || core_->leader() == raft::kNobody) {
-      co_await serving_changed_.Wait(
-          io::WaitLimit{.timers = &runtime_, .deadline = runtime_.Now() + kPublishRetry,
-                        .stop = stop_.token()});
+      co_await serving_changed_.Wait(io::WaitLimit{
+          .timers = &runtime_, .deadline = runtime_.Now() + kPublishRetry, .stop = stop_.token()});
       continue;
     }
     ProposeCall call(runtime_, runtime_.core(), *this);

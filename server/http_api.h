@@ -1,4 +1,5 @@
-// The HTTP/1.1 pages of the client port: /health, /livez, /readyz, /version, /metrics, as etcd has them.
+// The HTTP/1.1 pages of the client port: /health, /livez, /readyz, /version, /metrics, as etcd has
+// them.
 //
 // One a core, owned by EdgeCore.
 #pragma once

@@ -168,8 +168,8 @@ class OpEncoder {
 const ClientError& ErrorOf(engine::Outcome outcome) {
   static constexpr ClientError kUndecodable{StatusCode::kUnknown,
                                             "etcdserver: command not understood"};
-  static constexpr ClientError kTooManyKeys{
-      StatusCode::kInvalidArgument, "etcdserver: too many keys changed by one request"};
+  static constexpr ClientError kTooManyKeys{StatusCode::kInvalidArgument,
+                                            "etcdserver: too many keys changed by one request"};
   switch (outcome) {
     case Outcome::kOk:
       break;

@@ -1,7 +1,7 @@
 // etcdserverpb.KV: Range, Put, DeleteRange, Txn, Compact.
 //
-// Each function is one request on its edge core: decode, permit, refuse early what apply would refuse
-// anyway, send it to the state core, encode the answer.
+// Each function is one request on its edge core: decode, permit, refuse early what apply would
+// refuse anyway, send it to the state core, encode the answer.
 
 #include <algorithm>
 #include <utility>
@@ -155,8 +155,8 @@ io::Task<net::GrpcReply> Range(Edge& edge, net::GrpcRequest& request) {
   if (message.key().empty()) co_return ReplyError(errors::kEmptyKey);
   StatusOr<engine::RangeOp> range = DecodeRange(message);
   if (!range.ok()) co_return net::GrpcReply{.status = range.status()};
-  Status permitted = Authorise(PrincipalOf(request),
-                               Access{Permission::kRead, range->key, range->range_end});
+  Status permitted =
+      Authorise(PrincipalOf(request), Access{Permission::kRead, range->key, range->range_end});
   if (!permitted.ok()) co_return net::GrpcReply{.status = std::move(permitted)};
 
   ReadCall call(edge.runtime(), edge.state().core(), edge.group());

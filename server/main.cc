@@ -1,5 +1,5 @@
-// metastore: one member of a cluster. Reads its configuration, builds the runtimes, boots the Node on
-// them, and ends it on SIGTERM or when it can no longer work.
+// metastore: one member of a cluster. Reads its configuration, builds the runtimes, boots the Node
+// on them, and ends it on SIGTERM or when it can no longer work.
 
 #include <cstdio>
 #include <utility>

@@ -39,7 +39,8 @@ io::Task<net::GrpcReply> Check(Edge& edge, net::GrpcRequest& request) {
   Status parsed = ParseRequest(request, message);
   if (!parsed.ok()) co_return net::GrpcReply{.status = std::move(parsed)};
   // Only the server as a whole is registered, as in etcd.
-  if (!message.service().empty()) co_return net::GrpcReply{.status = NotFoundError("unknown service")};
+  if (!message.service().empty())
+    co_return net::GrpcReply{.status = NotFoundError("unknown service")};
   bool serving = false;
   LookCall look(edge.runtime(), edge.state(), [&] { serving = edge.group().serving(); });
   const bool arrived = co_await look;

@@ -34,7 +34,9 @@ std::vector<NodeId> TakeIds(Reader& from) {
   return ids;
 }
 
-bool Has(const std::vector<NodeId>& ids, NodeId id) { return std::ranges::find(ids, id) != ids.end(); }
+bool Has(const std::vector<NodeId>& ids, NodeId id) {
+  return std::ranges::find(ids, id) != ids.end();
+}
 
 }  // namespace
 
@@ -78,7 +80,8 @@ StatusOr<MemberAttributes> DecodeMemberAttributes(std::string_view bytes) {
   attributes.id = NodeId(reader.U64());
   attributes.name = std::string(reader.LengthPrefixed());
   attributes.client_urls = TakeStrings(reader);
-  if (!reader.done() || version != kFormatVersion) return DataLossError("malformed member attributes");
+  if (!reader.done() || version != kFormatVersion)
+    return DataLossError("malformed member attributes");
   return attributes;
 }
 

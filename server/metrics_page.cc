@@ -55,8 +55,7 @@ void RaftLines(const NodeFacts& facts, Page& page) {
                group.proposals.admitted_total);
   page.Counter("metastore_proposals_refused_total", "Writes refused: too many waited.",
                group.proposals.refused_total);
-  page.Gauge("metastore_reads_pending", "Linearizable reads waiting.",
-             Signed(group.reads_pending));
+  page.Gauge("metastore_reads_pending", "Linearizable reads waiting.", Signed(group.reads_pending));
   page.Info("etcd_server_version", "The etcd release whose API is spoken.", "server_version",
             kEtcdVersion);
   page.Info("metastore_version", "This build.", "version", kMetaStoreVersion);
@@ -71,8 +70,7 @@ void StoreLines(const NodeFacts& facts, Page& page) {
   page.Gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Logical bytes of live keys.",
              Signed(engine.live_bytes));
   page.Gauge("etcd_debugging_mvcc_keys_total", "Live keys.", engine.keys_count);
-  page.Gauge("etcd_debugging_mvcc_current_revision", "Current revision.",
-             engine.revision.value());
+  page.Gauge("etcd_debugging_mvcc_current_revision", "Current revision.", engine.revision.value());
   page.Gauge("etcd_debugging_mvcc_compact_revision", "Compacted revision.",
              engine.compacted.value());
 }
@@ -118,8 +116,7 @@ void NetLines(const NodeFacts& facts, Page& page) {
                sum.connections_refused);
   page.Gauge("metastore_calls_open", "gRPC calls under way.", Signed(sum.calls_open));
   page.Counter("metastore_calls_total", "gRPC calls since start.", sum.calls_total);
-  page.Counter("metastore_protocol_faults_total", "Connections ended by a protocol fault.",
-               faults);
+  page.Counter("metastore_protocol_faults_total", "Connections ended by a protocol fault.", faults);
 }
 
 }  // namespace

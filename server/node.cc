@@ -37,8 +37,8 @@ io::Task<Status> Node::StartEdges() {
 }
 
 io::Task<void> Node::StartEdge(Node& node, size_t core, Status& status) {
-  node.edges_[core] = std::make_unique<EdgeCore>(EdgeCore::Parts{
-      *node.cores_[core], *node.cores_.front(), node.state_, node, node.config_});
+  node.edges_[core] = std::make_unique<EdgeCore>(
+      EdgeCore::Parts{*node.cores_[core], *node.cores_.front(), node.state_, node, node.config_});
   EdgeCore& edge = *node.edges_[core];
   status = co_await edge.Start();
   if (status.ok() && node.client_addresses_.empty()) node.client_addresses_ = edge.addresses();

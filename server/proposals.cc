@@ -69,9 +69,7 @@ void Proposals::Resolve(const engine::RequestId& id, WriteResult&& result) {
   call.Return(runtime_);
 }
 
-void Proposals::Expire(MonoTime now) {
-  stats_.expired_total += FailBefore(now, errors::kTimeout);
-}
+void Proposals::Expire(MonoTime now) { stats_.expired_total += FailBefore(now, errors::kTimeout); }
 
 void Proposals::FailAll(const ClientError& error) {
   waiting_.clear();

@@ -1,8 +1,9 @@
 // Admission of client writes, and who waits for which of them.
 //
-// Owned by the Group, on its state core. A write is admitted (bounded by count and bytes), waits for
-// its turn, is proposed, and is resolved by its request id out of the apply stream: never by (term,
-// index), since a proposal may have been forwarded to another leader and its position overwritten.
+// Owned by the Group, on its state core. A write is admitted (bounded by count and bytes), waits
+// for its turn, is proposed, and is resolved by its request id out of the apply stream: never by
+// (term, index), since a proposal may have been forwarded to another leader and its position
+// overwritten.
 //
 // Invariants
 //  1. Every admitted call is returned exactly once: by Resolve, Expire or FailAll.

@@ -89,7 +89,8 @@ io::Task<StatusOr<ReadTxnAnswer>> Attempt(Reader reader, const engine::TxnOp& tx
   if (!now.ok()) co_return now.status();
   ReadTxnAnswer answer{.revision = now->range.revision, .term = now->term};
   answer.result.kind = engine::OpResultKind::kTxn;
-  Status compared = co_await EvaluateCompares(reader, txn, answer.revision, answer.result.succeeded);
+  Status compared =
+      co_await EvaluateCompares(reader, txn, answer.revision, answer.result.succeeded);
   if (!compared.ok()) co_return compared;
   for (const engine::Op& op : answer.result.succeeded ? txn.success : txn.failure) {
     engine::RangeOp range = std::get<engine::RangeOp>(op.op);
@@ -119,8 +120,8 @@ bool Holds(const engine::Compare& compare, std::span<const engine::KeyValue> pai
   if (pairs.empty()) {
     return compare.target != engine::CompareTarget::kValue && HoldsFor(compare, {});
   }
-  return std::ranges::all_of(
-      pairs, [&](const engine::KeyValue& kv) { return HoldsFor(compare, kv); });
+  return std::ranges::all_of(pairs,
+                             [&](const engine::KeyValue& kv) { return HoldsFor(compare, kv); });
 }
 
 io::Task<StatusOr<ReadTxnAnswer>> RunReadTxn(Edge& edge, CallTerms terms, const engine::TxnOp& txn,

@@ -1,5 +1,5 @@
-// Transactions that only read: not replicated, as in etcd. Compares and ranges are all evaluated at one
-// revision, taken by a linearizable read (or a local one, if every range asks for no more).
+// Transactions that only read: not replicated, as in etcd. Compares and ranges are all evaluated at
+// one revision, taken by a linearizable read (or a local one, if every range asks for no more).
 #pragma once
 
 #include <vector>
@@ -15,8 +15,8 @@ namespace metastore::server {
 // Only ranges in both branches; a nested transaction always goes through the log.
 bool IsReadOnly(const engine::TxnOp& txn);
 
-// Whether `compare` holds for `pairs`, all keys of its range. Absent keys count as zero everywhere, and
-// no value compares to theirs.
+// Whether `compare` holds for `pairs`, all keys of its range. Absent keys count as zero everywhere,
+// and no value compares to theirs.
 bool Holds(const engine::Compare& compare, std::span<const engine::KeyValue> pairs);
 
 struct ReadTxnAnswer {

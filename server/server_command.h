@@ -1,8 +1,9 @@
 // Commands of the server's own in the replicated log: what members say about themselves. They share
-// the engine's command header (engine/command.h) and use op kinds from 16 on, which the engine leaves
-// to the server; to the engine such an entry is an empty one.
+// the engine's command header (engine/command.h) and use op kinds from 16 on, which the engine
+// leaves to the server; to the engine such an entry is an empty one.
 //
-// Layout: u8 format version | u8 op kind | u8 flags (0) | u64 node id | u32 boot count | u64 counter | body.
+// Layout: u8 format version | u8 op kind | u8 flags (0) | u64 node id | u32 boot count | u64
+// counter | body.
 #pragma once
 
 #include <string>

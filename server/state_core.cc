@@ -67,10 +67,10 @@ io::Task<Status> StateCore::PrepareDirectories() {
   StatusOr<io::FileSystemFacts> facts = co_await runtime_.FactsOf(config_.member.data_dir);
   MS_CO_RETURN_IF_ERROR(facts.status());
   if (facts->direct_block == 0 || facts->direct_block > limits::kBlockBytes) {
-    co_return FailedPreconditionError(
-        "the data directory ", config_.member.data_dir, " is on a file system (", facts->type,
-        ") without direct I/O in ", limits::kBlockBytes,
-        "-byte blocks; choose a --data-dir on ext4 or xfs");
+    co_return FailedPreconditionError("the data directory ", config_.member.data_dir,
+                                      " is on a file system (", facts->type,
+                                      ") without direct I/O in ", limits::kBlockBytes,
+                                      "-byte blocks; choose a --data-dir on ext4 or xfs");
   }
   co_return OkStatus();
 }
@@ -78,17 +78,16 @@ io::Task<Status> StateCore::PrepareDirectories() {
 io::Task<Status> StateCore::OpenLog() {
   StatusOr<io::FileSystemFacts> facts = co_await runtime_.FactsOf(config_.member.data_dir);
   MS_CO_RETURN_IF_ERROR(facts.status());
-  wal::LogOptions options{
-      .directory = wal_dir_,
-      .cluster = identity_.cluster,
-      .member = identity_.member,
-      .method = config_.storage.wal_durable_method,
-      .depth = static_cast<uint32_t>(config_.storage.wal_depth),
-      .segment_bytes = config_.storage.wal_segment_bytes,
-      .frame_bytes_max = std::min<uint64_t>(limits::kFrameBytesMax,
-                                            config_.storage.wal_segment_bytes / 4),
-      .free_bytes_reserve = std::min(kSnapshotReserveBytes,
-                                     facts->total_bytes / kSnapshotReserveShare)};
+  wal::LogOptions options{.directory = wal_dir_,
+                          .cluster = identity_.cluster,
+                          .member = identity_.member,
+                          .method = config_.storage.wal_durable_method,
+                          .depth = static_cast<uint32_t>(config_.storage.wal_depth),
+                          .segment_bytes = config_.storage.wal_segment_bytes,
+                          .frame_bytes_max = std::min<uint64_t>(
+                              limits::kFrameBytesMax, config_.storage.wal_segment_bytes / 4),
+                          .free_bytes_reserve = std::min(
+                              kSnapshotReserveBytes, facts->total_bytes / kSnapshotReserveShare)};
   StatusOr<std::unique_ptr<wal::Log>> log = co_await wal::Log::Open(runtime_, std::move(options));
   MS_CO_RETURN_IF_ERROR(log.status());
   log_ = *std::move(log);

@@ -26,9 +26,9 @@ class StateCore final {
   ~StateCore();
 
   // Errors: kAlreadyExists      another process uses the data directory
-  //         kFailedPrecondition the file system has no direct I/O; the directory is another cluster's
-  //         kDataLoss           damaged files: names file and offset
-  //         kResourceExhausted  no space
+  //         kFailedPrecondition the file system has no direct I/O; the directory is another
+  //         cluster's kDataLoss           damaged files: names file and offset kResourceExhausted
+  //         no space
   io::Task<Status> Start();
   io::Task<void> Stop();
 

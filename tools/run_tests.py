@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs the tests of several builds as one ctest run, then says what was skipped and why.
 
-usage: run_tests.py [--jobs N] BUILD=LABEL...
-  BUILD is a preset under build/; an empty LABEL takes all its tests.
+usage: run_tests.py [--jobs N] BUILD=LABELS...
+  BUILD is a preset under build/; LABELS are joined by commas, none takes all its tests.
 
 The tests of each build are read from ctest itself and written, prefixed by the build's name, into
 one test file under build/all-tests. So a failing sanitizer test and a failing real-process test
@@ -44,7 +44,7 @@ def tests_of(root, build, label):
     """The tests of one build directory, as ctest lists them."""
     command = ["ctest", "--test-dir", f"build/{build}", "--show-only=json-v1"]
     if label:
-        command += ["-L", f"^{label}$"]
+        command += ["-L", f"^({label.replace(',', '|')})$"]
     listing = subprocess.run(command, cwd=root, capture_output=True, text=True)
     if listing.returncode != 0:
         sys.exit(f"run_tests.py: cannot list the tests of build/{build}:\n{listing.stderr}")
@@ -138,7 +138,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", type=Path, default=ROOT)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("plans", nargs="+", metavar="BUILD=LABEL")
+    parser.add_argument("plans", nargs="+", metavar="BUILD=LABELS")
     arguments = parser.parse_args()
     plans = [tuple(plan.split("=", 1)) for plan in arguments.plans]
     directory = arguments.root / "build" / "all-tests"

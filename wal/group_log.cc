@@ -5,8 +5,10 @@
 namespace metastore::wal {
 namespace {
 
-// A restated log longer than this is not believed: 4 Gi entries would need 64 GiB of index.
-constexpr uint64_t kRestatedEntriesMax = uint64_t{1} << 32;
+// A restated log longer than this is not believed: its index would need 4 GiB.
+constexpr uint64_t kRestatedEntriesMax = uint64_t{1} << 28;
+// Entries of one run: as many records as fit in a frame.
+constexpr uint64_t kRunEntriesMax = limits::kFrameBytesMax / 7;
 
 template <typename A, typename B>
 Status Refused(std::string_view what, A got, std::string_view demand, B bound) {
@@ -49,7 +51,9 @@ LogIndex GroupLog::first_absent() const {
 Status GroupLog::Admits(const Effect& effect) const {
   switch (effect.kind) {
     case RecordKind::kEntry:
-      if (effect.count == 0 || effect.count > UINT32_MAX) return DataLossError("an empty run");
+      if (effect.count == 0 || effect.count > kRunEntriesMax) {
+        return DataLossError("a run of ", effect.count, " entries");
+      }
       if (effect.index < first()) return Refused("entry", effect.index, "is below", first());
       if (effect.index > last() + 1) return Refused("entry", effect.index, "leaves a gap after", last());
       return OkStatus();

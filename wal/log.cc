@@ -65,7 +65,8 @@ io::Task<Status> BeginEpoch(Log::Parts& parts) {
   parts.pool.Start();
   // A new log waits until it accepts; one that goes on only for the segment it needs at once.
   const bool needs_segment = parts.segments.empty() || parts.segments.back().sealed;
-  const size_t wanted = parts.created ? kAcceptingBelow + 1 : needs_segment ? 1 : 0;
+  const size_t plenty = std::min<size_t>(kAcceptingBelow + 1, parts.options.prepared_target);
+  const size_t wanted = parts.created ? plenty : needs_segment ? 1 : 0;
   const Status prepared = co_await parts.pool.WaitPrepared(wanted);
   if (!prepared.ok() && parts.pool.prepared() == 0 && needs_segment) co_return prepared;
   Status put = parts.writer.PutEpochStart();
@@ -97,7 +98,7 @@ Status Log::Append(GroupId group, std::span<const Record> records, AppendOp& op)
   CHECK(!records.empty());
   CHECK(op.run != nullptr);
   Writer& writer = parts_->writer;
-  size_t bytes = 0;
+  Writer::Demand demand{.records_count = records.size()};
   for (const Record& record : records) {
     const bool entry = IsEntryKind(record.kind);
     CHECK(record.kind != RecordKind::kRewrite && record.kind != RecordKind::kGroupState);
@@ -106,9 +107,10 @@ Status Log::Append(GroupId group, std::span<const Record> records, AppendOp& op)
       return InvalidArgumentError("a log record of ", record.bytes.size(),
                                   " bytes, the largest possible has ", most);
     }
-    bytes += record.bytes.size();
+    demand.bytes += record.bytes.size();
+    demand.entries = demand.entries || entry;
   }
-  Status reserved = writer.Reserve(records.size(), bytes);
+  Status reserved = writer.Reserve(demand);
   if (!reserved.ok()) return reserved;
   GroupLog& log = parts_->groups.FindOrAdd(group);
   for (const Record& record : records) writer.Put(group, log, record);
@@ -123,7 +125,7 @@ Status Log::Purge(GroupId group, LogIndex through, AppendOp& op) {
                            LastIndex(group).value());
   }
   if (through < FirstIndex(group)) {
-    if (!poisoned().ok()) return parts_->writer.Reserve(1, 0);
+    if (!poisoned().ok()) return parts_->writer.Reserve({});
     op.status = OkStatus();
     op.lsn = parts_->writer.durable();
     parts_->runtime.scheduler().Push(op);

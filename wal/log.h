@@ -105,7 +105,8 @@ class Log final {
   // Errors (then nothing was appended and op will not run):
   //   kInvalidArgument     a record larger than record_bytes_max()
   //   kResourceExhausted   the window (limits::kWalQueuedBytesMax) is full: again after a completion; or no prepared
-  //                        segment is left: again when accepting()
+  //                        segment is left: again when accepting(). The last one is kept for appends without entries,
+  //                        so that a purge can free space
   //   kFailedPrecondition  the log is poisoned (names the failed write) or closed
   Status Append(GroupId group, std::span<const Record> records, AppendOp& op);
 

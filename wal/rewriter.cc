@@ -99,9 +99,9 @@ struct RewriteOp : AppendOp {
 
 io::Task<Status> Rewriter::AppendPiece(std::span<const LoggedRecord> records, const Segment& from,
                                        uint32_t ordinal) {
-  size_t bytes = 0;
-  for (const LoggedRecord& logged : records) bytes += logged.record.bytes.size();
-  Status reserved = parts_.writer.Reserve(records.size(), bytes);
+  Writer::Demand demand{.records_count = records.size(), .entries = true};
+  for (const LoggedRecord& logged : records) demand.bytes += logged.record.bytes.size();
+  Status reserved = parts_.writer.Reserve(demand);
   if (!reserved.ok()) co_return reserved;
   RewriteOp op;
   op.name = "wal.rewrite";

@@ -58,13 +58,13 @@ Writer::~Writer() {
 
 // --- gathering ------------------------------------------------------------------------------------------------------
 
-Status Writer::Reserve(size_t records_count, size_t bytes) const {
+Status Writer::Reserve(const Demand& demand) const {
   if (!poisoned_.ok()) {
     return FailedPreconditionError("the log stopped at a failed write: ",
                                    StdView(poisoned_.message()));
   }
   if (!refused_.ok()) return refused_;
-  const size_t encoded = bytes + records_count * kRecordCostMax;
+  const size_t encoded = demand.bytes + demand.records_count * kRecordCostMax;
   if (stats_.queued_bytes > 0 && stats_.queued_bytes + encoded > limits::kWalQueuedBytesMax) {
     return ResourceExhaustedError("the log's window of ", limits::kWalQueuedBytesMax,
                                   " unflushed bytes is full");
@@ -83,7 +83,12 @@ Status Writer::Reserve(size_t records_count, size_t bytes) const {
   }
   if (needed <= room) return OkStatus();
   const size_t segments = 1 + 2 * needed / options_.segment_bytes;
-  if (pool_.prepared() >= segments) return OkStatus();
+  if (pool_.prepared() >= segments + (demand.entries ? 1 : 0)) return OkStatus();
+  return NoSegmentError();
+}
+
+Status Writer::NoSegmentError() const {
+  if (pool_.failure().ok()) return ResourceExhaustedError("no prepared log segment is left yet");
   return ResourceExhaustedError("no prepared log segment is left: ",
                                 StdView(pool_.failure().message()));
 }
@@ -128,10 +133,7 @@ Segment& Writer::BeginSegment() {
 Status Writer::OpenFrame() {
   CHECK(gathering() == nullptr);
   const bool starts_segment = !TailOpen();
-  if (starts_segment && pool_.prepared() == 0) {
-    return ResourceExhaustedError("no prepared log segment is left: ",
-                                  StdView(pool_.failure().message()));
-  }
+  if (starts_segment && pool_.prepared() == 0) return NoSegmentError();
   Segment& segment = starts_segment ? BeginSegment() : segments_.back();
   std::unique_ptr<Frame> frame = NewFrame();
   frame->writer = this;

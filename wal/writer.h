@@ -50,9 +50,15 @@ class Writer final {
   // CHECKs that nothing is in flight.
   ~Writer();
 
-  // Whether `records_count` records of together `bytes` (payload) may be put now.
-  // Errors: as Log::Append, but for kInvalidArgument.
-  Status Reserve(size_t records_count, size_t bytes) const;
+  // What one append is about to put.
+  struct Demand {
+    size_t records_count = 0;
+    size_t bytes = 0;      // payload of all together
+    bool entries = false;  // some are entries: the last prepared segment is kept for what is none,
+                           // so that a purge can free space when there is no other
+  };
+  // Whether that much may be put now. Errors: as Log::Append, but for kInvalidArgument.
+  Status Reserve(const Demand& demand) const;
   // Encodes one record into the gathering frame and applies it to the index. Needs a reservation.
   void Put(GroupId id, GroupLog& group, const Record& record);
   // Ends an append: `op` completes as its must_sync says.
@@ -113,6 +119,7 @@ class Writer final {
   Frame* gathering() { return !frames_.empty() && !frames_.back()->closed ? frames_.back().get() : nullptr; }
   const Frame* gathering() const { return const_cast<Writer*>(this)->gathering(); }
   bool Fits(const Frame& frame, size_t encoded_bytes, size_t meta_bytes) const;
+  Status NoSegmentError() const;
   Status OpenFrame();
   Segment& BeginSegment();
   void RestateGroups();

@@ -1,5 +1,5 @@
-"""Short separate runs that look into a server under load: system calls by strace, time by perf. Both slow it down, so
-no figure of such a run is compared with anything."""
+"""Short separate runs that look into a server under load: system calls by strace, time by perf.
+Both slow it down, so no figure of such a run is compared with anything."""
 import collections
 import re
 import shutil
@@ -37,7 +37,9 @@ def thread_names(pid):
 
 def attach(command, seconds):
     """Runs strace for a while, ends it by SIGINT, gives its error output."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     return process.communicate(timeout=60)[1]
@@ -61,7 +63,10 @@ def run_strace(bench, server):
                 calls[f"{names.get(found[1], 'came later')} ({found[1]})"][found[2]] += 1
         print("by thread, 0.5 s:")
         for thread, counter in sorted(calls.items()):
-            print(f"  {thread}: " + ", ".join(f"{name} {count}" for name, count in counter.most_common()))
+            print(
+                f"  {thread}: "
+                + ", ".join(f"{name} {count}" for name, count in counter.most_common())
+            )
 
     under_load(bench, server, look)
 
@@ -72,12 +77,52 @@ def run_perf(bench, server):
 
     def look():
         data = str(server.directory / "perf.data")
-        subprocess.run(["perf", "record", "-q", "-e", "cpu-clock", "-F", "1999", "-g", "-p", str(server.process.pid), "-o",
-                        data, "--", "sleep", "2"], capture_output=True, timeout=60)
+        subprocess.run(
+            [
+                "perf",
+                "record",
+                "-q",
+                "-e",
+                "cpu-clock",
+                "-F",
+                "1999",
+                "-g",
+                "-p",
+                str(server.process.pid),
+                "-o",
+                data,
+                "--",
+                "sleep",
+                "2",
+            ],
+            capture_output=True,
+            timeout=60,
+        )
         for what, sort in (("by object", "dso"), ("by symbol", "dso,symbol")):
-            done = subprocess.run(["perf", "report", "-i", data, "--stdio", "--no-children", "-g", "none", "--sort", sort,
-                                   "--percent-limit", "0.7"], capture_output=True, text=True, timeout=300)
-            rows = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith("#")]
+            done = subprocess.run(
+                [
+                    "perf",
+                    "report",
+                    "-i",
+                    data,
+                    "--stdio",
+                    "--no-children",
+                    "-g",
+                    "none",
+                    "--sort",
+                    sort,
+                    "--percent-limit",
+                    "0.7",
+                ],
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+            rows = [
+                line
+                for line in done.stdout.splitlines()
+                if line.strip() and not line.startswith("#")
+            ]
             print(f"perf of {server.kind} under load, {what}:")
             print("\n".join(rows[:40]), flush=True)
 

@@ -1,4 +1,5 @@
-"""The servers a benchmark compares, started alike, and what the kernel and their metrics say they used."""
+"""The servers a benchmark compares, started alike, and what the kernel and their metrics say they
+used."""
 import json
 import os
 import re
@@ -44,15 +45,38 @@ class Server:
 
     def flags(self):
         client, peer = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.peer_port}"
-        return ["--name", "bench", "--data-dir", str(self.directory / "data"), "--listen-client-urls", client,
-                "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-                "--initial-cluster", f"bench={peer}", "--quota-backend-bytes", str(QUOTA_BYTES), "--snapshot-count",
-                str(SNAPSHOT_COUNT), *self.extra]
+        return [
+            "--name",
+            "bench",
+            "--data-dir",
+            str(self.directory / "data"),
+            "--listen-client-urls",
+            client,
+            "--advertise-client-urls",
+            client,
+            "--listen-peer-urls",
+            peer,
+            "--initial-advertise-peer-urls",
+            peer,
+            "--initial-cluster",
+            f"bench={peer}",
+            "--quota-backend-bytes",
+            str(QUOTA_BYTES),
+            "--snapshot-count",
+            str(SNAPSHOT_COUNT),
+            *self.extra,
+        ]
 
     def start(self):
         with open(self.directory / "log", "ab") as log:
-            self.process = subprocess.Popen([str(self.binary), *self.flags()], stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=subprocess.STDOUT, preexec_fn=pinner(self.cpu), cwd=self.directory)
+            self.process = subprocess.Popen(
+                [str(self.binary), *self.flags()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=pinner(self.cpu),
+                cwd=self.directory,
+            )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.healthy():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -88,7 +112,8 @@ class Server:
         self.process.wait(60)
 
     def cpu_seconds(self):
-        """User and system time of the whole process, threads of the kernel that work for it included."""
+        """User and system time of the whole process, threads of the kernel that work for it
+        included."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -109,20 +134,28 @@ class Server:
             return int(float(found[1])) if found else 0
 
         if self.kind == "etcd":
-            return (value("etcd_disk_wal_fsync_duration_seconds_count")
-                    + value("etcd_disk_backend_commit_duration_seconds_count"))
+            return value("etcd_disk_wal_fsync_duration_seconds_count") + value(
+                "etcd_disk_backend_commit_duration_seconds_count"
+            )
         return value("metastore_wal_durable_writes_total")
 
     def revision(self):
         """The store's revision, by etcdctl: tells how many puts really happened."""
-        done = subprocess.run(["etcdctl", "--endpoints", f"127.0.0.1:{self.port}", "get", "none", "-w", "json"],
-                              capture_output=True, text=True, env={**os.environ, "ETCDCTL_API": "3"}, timeout=60)
+        done = subprocess.run(
+            ["etcdctl", "--endpoints", f"127.0.0.1:{self.port}", "get", "none", "-w", "json"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "ETCDCTL_API": "3"},
+            timeout=60,
+        )
         if done.returncode != 0:
             raise RuntimeError(f"{self.kind}: etcdctl: {done.stderr}")
         return json.loads(done.stdout)["header"]["revision"]
 
     def version(self):
-        done = subprocess.run([str(self.binary), "--version"], capture_output=True, text=True, timeout=30)
+        done = subprocess.run(
+            [str(self.binary), "--version"], capture_output=True, text=True, timeout=30
+        )
         return (done.stdout + done.stderr).strip().splitlines()[0]
 
 
@@ -139,10 +172,14 @@ class Usage:
 
     def since(self):
         cpu, seconds = self.server.cpu_seconds() - self.cpu, time.monotonic() - self.time
-        return {"server_cpu_s": round(cpu, 3), "server_cores": round(cpu / seconds, 3),
-                "bytes_written": self.server.written_bytes() - self.bytes,
-                "durable_writes": self.server.durable_writes() - self.flushes,
-                "revisions": self.server.revision() - self.revision, "server_mib": self.server.memory_mib()}
+        return {
+            "server_cpu_s": round(cpu, 3),
+            "server_cores": round(cpu / seconds, 3),
+            "bytes_written": self.server.written_bytes() - self.bytes,
+            "durable_writes": self.server.durable_writes() - self.flushes,
+            "revisions": self.server.revision() - self.revision,
+            "server_mib": self.server.memory_mib(),
+        }
 
 
 def machine(directory):
@@ -153,13 +190,20 @@ def machine(directory):
             info["cpu"] = line.split(":", 1)[1].strip()
     info["cores"] = os.cpu_count()
     info["kernel"] = os.uname().release
-    info["memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    mount = subprocess.run(["findmnt", "-n", "-o", "FSTYPE,SOURCE,OPTIONS", "-T", str(directory)], capture_output=True,
-                           text=True)
+    info["memory_gib"] = round(
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1
+    )
+    mount = subprocess.run(
+        ["findmnt", "-n", "-o", "FSTYPE,SOURCE,OPTIONS", "-T", str(directory)],
+        capture_output=True,
+        text=True,
+    )
     info["file_system"] = mount.stdout.strip() or "unknown"
     device = mount.stdout.split()[1].removeprefix("/dev/") if mount.stdout else ""
     cache = Path(f"/sys/block/{device}/queue/write_cache")
     info["write_cache"] = cache.read_text().strip() if cache.exists() else "unknown"
-    info["congestion_control"] = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    info["congestion_control"] = (
+        Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    )
     info["load_average_before"] = os.getloadavg()[0]
     return info

@@ -1,4 +1,5 @@
-// A first-in first-out queue with a capacity fixed at construction: full means a refused push, never growth.
+// A first-in first-out queue with a capacity fixed at construction: full means a refused push,
+// never growth.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,9 @@
-// CHECK macros, on in every build: a failed one prints the expression, both values and the place, then aborts.
+// CHECK macros, on in every build: a failed one prints the expression, both values and the place,
+// then aborts.
 //
-// For broken invariants of our own code only. Input from users, peers and disks is never CHECKed: it gets a Status.
-// Not built on <ostream>, so that the header stays light: values print through small overloads below.
+// For broken invariants of our own code only. Input from users, peers and disks is never CHECKed:
+// it gets a Status. Not built on <ostream>, so that the header stays light: values print through
+// small overloads below.
 #pragma once
 
 #include <concepts>
@@ -12,7 +14,8 @@
 
 namespace metastore::check_internal {
 
-[[noreturn]] void Fail(const char* file, int line, const char* expression, const std::string& values);
+[[noreturn]] void Fail(const char* file, int line, const char* expression,
+                       const std::string& values);
 
 template <typename T>
 std::string Print(const T& value) {
@@ -40,20 +43,20 @@ std::string PrintPair(const A& a, const B& b) {
 
 }  // namespace metastore::check_internal
 
-#define CHECK(condition)                                                                     \
-  do {                                                                                       \
-    if (!(condition)) [[unlikely]]                                                           \
-      ::metastore::check_internal::Fail(__FILE__, __LINE__, #condition, "");                 \
+#define CHECK(condition)                                                     \
+  do {                                                                       \
+    if (!(condition)) [[unlikely]]                                           \
+      ::metastore::check_internal::Fail(__FILE__, __LINE__, #condition, ""); \
   } while (false)
 
-#define MS_CHECK_OP(a, op, b)                                                                \
-  do {                                                                                       \
-    const auto& ms_check_a = (a);                                                            \
-    const auto& ms_check_b = (b);                                                            \
-    if (!(ms_check_a op ms_check_b)) [[unlikely]]                                            \
-      ::metastore::check_internal::Fail(__FILE__, __LINE__, #a " " #op " " #b,               \
-                                        ::metastore::check_internal::PrintPair(ms_check_a,   \
-                                                                               ms_check_b)); \
+#define MS_CHECK_OP(a, op, b)                                              \
+  do {                                                                     \
+    const auto& ms_check_a = (a);                                          \
+    const auto& ms_check_b = (b);                                          \
+    if (!(ms_check_a op ms_check_b)) [[unlikely]]                          \
+      ::metastore::check_internal::Fail(                                   \
+          __FILE__, __LINE__, #a " " #op " " #b,                           \
+          ::metastore::check_internal::PrintPair(ms_check_a, ms_check_b)); \
   } while (false)
 
 #define CHECK_EQ(a, b) MS_CHECK_OP(a, ==, b)

@@ -1,8 +1,9 @@
-// Byte coding shared by every on-disk and on-wire format: little-endian fixed integers, LEB128 varints,
-// length-prefixed byte strings.
+// Byte coding shared by every on-disk and on-wire format: little-endian fixed integers, LEB128
+// varints, length-prefixed byte strings.
 //
-// Writers append to a std::string; Reader walks a view and fails softly: after the first malformed item every further
-// read gives zero or empty and ok() is false, so a decoder checks once at its end.
+// Writers append to a std::string; Reader walks a view and fails softly: after the first malformed
+// item every further read gives zero or empty and ok() is false, so a decoder checks once at its
+// end.
 #pragma once
 
 #include <bit>
@@ -13,7 +14,8 @@
 
 namespace metastore {
 
-static_assert(std::endian::native == std::endian::little, "formats are little-endian and written by memcpy");
+static_assert(std::endian::native == std::endian::little,
+              "formats are little-endian and written by memcpy");
 
 inline void StoreU16(char* to, uint16_t value) { std::memcpy(to, &value, sizeof value); }
 inline void StoreU32(char* to, uint32_t value) { std::memcpy(to, &value, sizeof value); }
@@ -105,7 +107,9 @@ class Reader {
     }
     return Fail();
   }
-  std::string_view Bytes(size_t size) { return Take(size) ? std::string_view(taken_, size) : std::string_view(); }
+  std::string_view Bytes(size_t size) {
+    return Take(size) ? std::string_view(taken_, size) : std::string_view();
+  }
   std::string_view LengthPrefixed() {
     const uint64_t size = Varint();
     if (size > rest_.size()) {

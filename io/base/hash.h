@@ -1,5 +1,5 @@
-// The one checksum of every format: xxh3, 64 bits, always with a seed that names where the bytes belong, so that bytes
-// found in another place fail.
+// The one checksum of every format: xxh3, 64 bits, always with a seed that names where the bytes
+// belong, so that bytes found in another place fail.
 #pragma once
 
 #include <cstdint>

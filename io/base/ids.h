@@ -1,6 +1,7 @@
 // Strong types for the ids, positions and counters that would be bugs if mixed up.
 //
-// Each wraps one integer, orders and hashes as it does, and converts neither from nor to it implicitly.
+// Each wraps one integer, orders and hashes as it does, and converts neither from nor to it
+// implicitly.
 #pragma once
 
 #include <compare>
@@ -47,13 +48,16 @@ class StrongId {
   Rep value_ = 0;
 };
 
-using GroupId = StrongId<struct GroupIdTag>;      // one raft group on the nodes; 1 is the plain etcd keyspace
-using NodeId = StrongId<struct NodeIdTag>;        // a member, by etcd's rule (server/membership.h); 0 = none
+using GroupId =
+    StrongId<struct GroupIdTag>;  // one raft group on the nodes; 1 is the plain etcd keyspace
+using NodeId =
+    StrongId<struct NodeIdTag>;  // a member, by etcd's rule (server/membership.h); 0 = none
 using ClusterId = StrongId<struct ClusterIdTag>;  // likewise
 using Term = StrongId<struct TermTag>;            // raft term; 0 before the first election
 using LogIndex = StrongId<struct LogIndexTag>;    // raft log position; the first entry has 1
-using Lsn = StrongId<struct LsnTag>;              // position of a frame in a WAL stream; the first frame has 1
-using Epoch = StrongId<struct EpochTag>;          // incarnation of a WAL stream's tail; grows with every open
+using Lsn = StrongId<struct LsnTag>;  // position of a frame in a WAL stream; the first frame has 1
+using Epoch =
+    StrongId<struct EpochTag>;  // incarnation of a WAL stream's tail; grows with every open
 using Revision = StrongId<struct RevisionTag, int64_t>;  // MVCC main revision; an empty store has 1
 using LeaseId = StrongId<struct LeaseIdTag, int64_t>;    // 0 = no lease
 
@@ -61,5 +65,7 @@ using LeaseId = StrongId<struct LeaseIdTag, int64_t>;    // 0 = no lease
 
 template <typename Tag, typename Rep>
 struct std::hash<metastore::StrongId<Tag, Rep>> {
-  std::size_t operator()(metastore::StrongId<Tag, Rep> id) const { return std::hash<Rep>{}(id.value()); }
+  std::size_t operator()(metastore::StrongId<Tag, Rep> id) const {
+    return std::hash<Rep>{}(id.value());
+  }
 };

@@ -10,35 +10,49 @@ inline constexpr size_t kKiB = size_t{1} << 10;
 inline constexpr size_t kMiB = size_t{1} << 20;
 inline constexpr size_t kGiB = size_t{1} << 30;
 
-// --- io -------------------------------------------------------------------------------------------------------------
-inline constexpr int kReactorsMax = 64;                 // cores of one node
-inline constexpr size_t kPostRingSlots = 1 << 16;       // posts under way from one core to another; above the admission cap
-inline constexpr size_t kBlockBytes = 4096;             // O_DIRECT unit assumed by formats; larger devices are refused
-inline constexpr size_t kReceiveBytes = 16 * kKiB;      // one provided receive buffer
-inline constexpr size_t kIoBytesMax = 8 * kMiB + 64 * kKiB;  // one file read or write: the largest frame and its slack
+// --- io
+// -------------------------------------------------------------------------------------------------------------
+inline constexpr int kReactorsMax = 64;  // cores of one node
+inline constexpr size_t kPostRingSlots =
+    1 << 16;  // posts under way from one core to another; above the admission cap
+inline constexpr size_t kBlockBytes =
+    4096;  // O_DIRECT unit assumed by formats; larger devices are refused
+inline constexpr size_t kReceiveBytes = 16 * kKiB;  // one provided receive buffer
+inline constexpr size_t kIoBytesMax =
+    8 * kMiB + 64 * kKiB;  // one file read or write: the largest frame and its slack
 
-// --- wal ------------------------------------------------------------------------------------------------------------
-inline constexpr size_t kSegmentBytes = 64 * kMiB;      // one log segment, as etcd's
-inline constexpr size_t kFrameBytesMax = 8 * kMiB;      // one durable write: bounds what a torn tail can span
-inline constexpr size_t kWalDepthMax = 2;               // frames in flight: 4 doubled p99 and added nothing
-inline constexpr size_t kWalQueuedBytesMax = 64 * kMiB; // appended but not yet submitted, all groups together
-inline constexpr size_t kRecordBytesMax = 4 * kMiB;     // one record: the largest command and its header
+// --- wal
+// ------------------------------------------------------------------------------------------------------------
+inline constexpr size_t kSegmentBytes = 64 * kMiB;  // one log segment, as etcd's
+inline constexpr size_t kFrameBytesMax =
+    8 * kMiB;                              // one durable write: bounds what a torn tail can span
+inline constexpr size_t kWalDepthMax = 2;  // frames in flight: 4 doubled p99 and added nothing
+inline constexpr size_t kWalQueuedBytesMax =
+    64 * kMiB;  // appended but not yet submitted, all groups together
+inline constexpr size_t kRecordBytesMax =
+    4 * kMiB;  // one record: the largest command and its header
 
-// --- raft -----------------------------------------------------------------------------------------------------------
-inline constexpr size_t kEntryBytesMax = 3 * kMiB;      // one log entry's payload; max-request-bytes stays below
-inline constexpr size_t kVotersMax = 15;                // members that vote in one configuration
+// --- raft
+// -----------------------------------------------------------------------------------------------------------
+inline constexpr size_t kEntryBytesMax =
+    3 * kMiB;                             // one log entry's payload; max-request-bytes stays below
+inline constexpr size_t kVotersMax = 15;  // members that vote in one configuration
 
-// --- server ---------------------------------------------------------------------------------------------------------
-inline constexpr size_t kProposalsMax = 16384;          // client writes between admission and answer
-inline constexpr size_t kProposalsBytesMax = 64 * kMiB; // and their bytes
-inline constexpr size_t kReadsMax = 16384;              // linearizable reads waiting for a read index
-inline constexpr size_t kConnectionsMax = 20000;        // client connections of one node
+// --- server
+// ---------------------------------------------------------------------------------------------------------
+inline constexpr size_t kProposalsMax = 16384;  // client writes between admission and answer
+inline constexpr size_t kProposalsBytesMax = 64 * kMiB;  // and their bytes
+inline constexpr size_t kReadsMax = 16384;        // linearizable reads waiting for a read index
+inline constexpr size_t kConnectionsMax = 20000;  // client connections of one node
 inline constexpr uint64_t kRequestBytesDefault = 1572864;  // --max-request-bytes, as etcd's
-inline constexpr uint64_t kTxnOpsDefault = 128;         // --max-txn-ops, as etcd's
+inline constexpr uint64_t kTxnOpsDefault = 128;            // --max-txn-ops, as etcd's
 
-// --- engine ---------------------------------------------------------------------------------------------------------
-inline constexpr uint64_t kEntryKeysMaxDefault = 1'000'000;  // keys one entry may touch (replicated setting)
-inline constexpr size_t kTxnDepthMax = 48;              // nested transactions; protobuf itself stops at 100 messages
+// --- engine
+// ---------------------------------------------------------------------------------------------------------
+inline constexpr uint64_t kEntryKeysMaxDefault =
+    1'000'000;  // keys one entry may touch (replicated setting)
+inline constexpr size_t kTxnDepthMax =
+    48;  // nested transactions; protobuf itself stops at 100 messages
 
 static_assert(kFrameBytesMax < kSegmentBytes);
 static_assert(kEntryBytesMax < kRecordBytesMax);

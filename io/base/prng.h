@@ -1,5 +1,6 @@
-// A small seeded generator (xoshiro256**, seeded by splitmix64; Blackman and Vigna 2018). Deterministic across
-// machines and compilers, unlike the distributions of <random>. Not for secrets.
+// A small seeded generator (xoshiro256**, seeded by splitmix64; Blackman and Vigna 2018).
+// Deterministic across machines and compilers, unlike the distributions of <random>. Not for
+// secrets.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,8 @@ class Prng {
     return result;
   }
 
-  // Uniform in [0, bound); bound at least 1. The modulo's bias is below 2^-32 for the bounds used here.
+  // Uniform in [0, bound); bound at least 1. The modulo's bias is below 2^-32 for the bounds used
+  // here.
   uint64_t Below(uint64_t bound) {
     CHECK_GT(bound, 0u);
     return Next() % bound;

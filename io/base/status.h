@@ -1,7 +1,9 @@
-// Status values, and the one place that bridges std::string_view and this abseil's own absl::string_view.
+// Status values, and the one place that bridges std::string_view and this abseil's own
+// absl::string_view.
 //
-// absl 20220623 neither converts between the two nor accepts std::string_view in StrCat and the error makers. Use the
-// functions below instead of abseil's, and AbslView/StdView where a call into abseil needs one.
+// absl 20220623 neither converts between the two nor accepts std::string_view in StrCat and the
+// error makers. Use the functions below instead of abseil's, and AbslView/StdView where a call into
+// abseil needs one.
 #pragma once
 
 #include <string>
@@ -44,9 +46,9 @@ Status MakeStatus(StatusCode code, const Args&... args) {
   return Status(code, Concat(args...));
 }
 
-#define MS_STATUS_MAKER(Name, code)           \
-  template <typename... Args>                 \
-  Status Name(const Args&... args) {          \
+#define MS_STATUS_MAKER(Name, code)               \
+  template <typename... Args>                     \
+  Status Name(const Args&... args) {              \
     return MakeStatus(StatusCode::code, args...); \
   }
 MS_STATUS_MAKER(CancelledError, kCancelled)
@@ -74,14 +76,17 @@ Status Annotate(const Status& status, std::string_view context);
 
 }  // namespace metastore
 
-// Returns early with a failed status; the CO_ forms are for coroutines whose expression has no co_await in it.
-#define MS_RETURN_IF_ERROR(expression)                            \
-  do {                                                            \
-    ::metastore::Status ms_status = (expression);                 \
-    if (!ms_status.ok()) [[unlikely]] return ms_status;           \
+// Returns early with a failed status; the CO_ forms are for coroutines whose expression has no
+// co_await in it.
+#define MS_RETURN_IF_ERROR(expression)            \
+  do {                                            \
+    ::metastore::Status ms_status = (expression); \
+    if (!ms_status.ok()) [[unlikely]]             \
+      return ms_status;                           \
   } while (false)
-#define MS_CO_RETURN_IF_ERROR(expression)                         \
-  do {                                                            \
-    ::metastore::Status ms_status = (expression);                 \
-    if (!ms_status.ok()) [[unlikely]] co_return ms_status;        \
+#define MS_CO_RETURN_IF_ERROR(expression)         \
+  do {                                            \
+    ::metastore::Status ms_status = (expression); \
+    if (!ms_status.ok()) [[unlikely]]             \
+      co_return ms_status;                        \
   } while (false)

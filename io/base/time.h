@@ -35,7 +35,8 @@ struct MonoTime {
   constexpr Duration operator-(MonoTime other) const { return {ns - other.ns}; }
 };
 
-// A point on the wall clock, nanoseconds since 1970 UTC; for people and traces, never for decisions.
+// A point on the wall clock, nanoseconds since 1970 UTC; for people and traces, never for
+// decisions.
 struct WallTime {
   int64_t ns = 0;
   constexpr auto operator<=>(const WallTime&) const = default;

@@ -39,7 +39,10 @@ Address FromSystem(const SystemAddress& address) {
   if (address.storage.ss_family == AF_INET6) {
     sockaddr_in6 v6;
     std::memcpy(&v6, &address.storage, sizeof(v6));
-    inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof(text));
+    // An IPv4 peer of an IPv6 socket: its address is the last four bytes.
+    const bool mapped = IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr);
+    const uint8_t* bytes = v6.sin6_addr.s6_addr;
+    inet_ntop(mapped ? AF_INET : AF_INET6, mapped ? bytes + 12 : bytes, text, sizeof(text));
     return {text, ntohs(v6.sin6_port)};
   }
   return {};

@@ -18,9 +18,9 @@ namespace {
 
 constexpr int kBacklog = 1024;
 
-bool SetOption(int fd, int level, int option) {
-  const int on = 1;
-  return setsockopt(fd, level, option, &on, sizeof(on)) == 0;
+// Best effort: none of these options is refused on a healthy system.
+void SetOption(int fd, int level, int option, int value = 1) {
+  (void)setsockopt(fd, level, option, &value, sizeof(value));
 }
 
 // An accept that failed for this connection only, or for no lasting reason: the next may succeed.
@@ -87,7 +87,10 @@ StatusOr<int> OpenListener(const Address& address, bool reuse_port) {
   if (!fd.ok()) return fd.status();
   SetOption(*fd, SOL_SOCKET, SO_REUSEADDR);
   if (reuse_port) SetOption(*fd, SOL_SOCKET, SO_REUSEPORT);
-  if (system->storage.ss_family == AF_INET6) SetOption(*fd, IPPROTO_IPV6, IPV6_V6ONLY);
+  // "::" takes IPv4 connections too, as etcd's listeners do, whatever the system's default.
+  if (system->storage.ss_family == AF_INET6) {
+    SetOption(*fd, IPPROTO_IPV6, IPV6_V6ONLY, address.ip == "::" ? 0 : 1);
+  }
   if (bind(*fd, system->get(), system->bytes) != 0 || listen(*fd, kBacklog) != 0) {
     const int error = errno;
     close(*fd);

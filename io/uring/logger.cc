@@ -47,12 +47,10 @@ WallTime WallNow() {
 class SpdlogLogger final : public Logger {
  public:
   SpdlogLogger(const LogOptions& options, const std::vector<spdlog::sink_ptr>& sinks)
-      : level_(options.level),
-        format_(options.format),
-        pool_(std::make_shared<spdlog::details::thread_pool>(kLogQueueLines, 1)),
-        logger_(
-            std::make_shared<spdlog::async_logger>("node", sinks.begin(), sinks.end(), pool_,
-                                                   spdlog::async_overflow_policy::overrun_oldest)) {
+      : level_(options.level), format_(options.format) {
+    pool_ = std::make_shared<spdlog::details::thread_pool>(kLogQueueLines, 1);
+    logger_ = std::make_shared<spdlog::async_logger>("node", sinks.begin(), sinks.end(), pool_,
+                                                     spdlog::async_overflow_policy::overrun_oldest);
     logger_->set_pattern("%v");
     logger_->set_level(spdlog::level::trace);
     logger_->flush_on(spdlog::level::trace);
@@ -68,9 +66,9 @@ class SpdlogLogger final : public Logger {
  private:
   const LogLevel level_;
   const LogFormat format_;
-  // Destroyed after the logger: writes out what is queued, then ends its thread.
-  const std::shared_ptr<spdlog::details::thread_pool> pool_;
-  const std::shared_ptr<spdlog::async_logger> logger_;
+  std::shared_ptr<spdlog::async_logger> logger_;
+  // Destroyed first: writes out what is queued, then joins its thread.
+  std::shared_ptr<spdlog::details::thread_pool> pool_;
 };
 
 }  // namespace

@@ -80,6 +80,7 @@ WallTime Reactor::WallNow() const { return {ReadClock(CLOCK_REALTIME)}; }
 void Reactor::WakeFromAnywhere() { inbox_.Wake(); }
 
 void Reactor::StartInternal(RingOp& op) {
+  op.urgent = true;  // connections at their limit must hold up neither offloads nor signals
   internal_.push_back(&op);
   ring_->Start(op);
 }

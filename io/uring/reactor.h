@@ -110,8 +110,8 @@ class Reactor final : public Runtime {
   void Enqueue(OffloadJob& job);
   // Closes a descriptor of which no operation is under way.
   void CloseDescriptor(int fd);
-  // Starts `op`, which does not keep the loop from ending and is cancelled at its end; its completion
-  // calls RestartInternal.
+  // Starts `op`, which does not keep the loop from ending and is cancelled at its end; its
+  // completion calls RestartInternal.
   void StartInternal(RingOp& op);
   void RestartInternal(RingOp& op);  // no effect once the loop has ended
   LoopStats stats() const;

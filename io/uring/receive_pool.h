@@ -2,7 +2,7 @@
 // which the kernel takes one per arrival, so that idle connections hold no memory.
 //
 // Fairness: when the kernel is left with few buffers, what arrives is copied out and its buffer
-// given back at once (bounded per connection, see socket.h of this folder), so no connection can
+// given back at once (bounded per connection, see uring_socket.h), so no connection can
 // starve the others. A connection whose receive still ended for want of a buffer is linked as
 // starved and armed again when there are some.
 #pragma once

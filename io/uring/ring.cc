@@ -103,21 +103,25 @@ RingOp& Ring::Queue::Pop() {
 
 StatusOr<std::unique_ptr<Ring>> Ring::Create(const RingOptions& options) {
   CHECK_GE(options.cq_entries, 4 * options.sq_entries);
-  CHECK_GT(options.cq_entries, options.burst_reserve);
-  io_uring_params params = {};
-  params.flags = IORING_SETUP_CQSIZE | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED;
-  params.cq_entries = options.cq_entries;
   std::unique_ptr<Ring> ring(new Ring);
-  ring->ring_.ring_fd = -1;
-  const int result = options.setup
-                         ? options.setup(options.sq_entries, &ring->ring_, &params)
-                         : io_uring_queue_init_params(options.sq_entries, &ring->ring_, &params);
+  int result = -ENOMEM;
+  // One large piece of memory, on older kernels contiguous: less will do where that is not to be
+  // had.
+  for (unsigned entries = options.cq_entries;
+       result == -ENOMEM && entries >= 4 * options.sq_entries; entries /= 2) {
+    io_uring_params params = {};
+    params.flags = IORING_SETUP_CQSIZE | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                   IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED;
+    params.cq_entries = entries;
+    result = options.setup ? options.setup(options.sq_entries, &ring->ring_, &params)
+                           : io_uring_queue_init_params(options.sq_entries, &ring->ring_, &params);
+    ring->in_flight_max_ = entries / 2;
+    ring->urgent_max_ = entries / 4 * 3;
+  }
   if (result < 0) {
     ring->ring_.ring_fd = -1;
     return DescribeSetupFailure(-result, ReadDisabledSetting());
   }
-  ring->in_flight_max_ = options.cq_entries - options.burst_reserve;
   MS_RETURN_IF_ERROR(ring->CheckOperations());
   return ring;
 }
@@ -155,8 +159,8 @@ Status Ring::Enable() {
 
 bool Ring::HasRoom(const RingOp& op) const {
   const size_t entries = op.chained == nullptr ? 1 : 2;
-  return (op.urgent || in_flight_ + entries <= in_flight_max_) &&
-         io_uring_sq_space_left(&ring_) >= entries;
+  const size_t max = op.urgent ? urgent_max_ : in_flight_max_;
+  return in_flight_ + entries <= max && io_uring_sq_space_left(&ring_) >= entries;
 }
 
 void Ring::Prepare(RingOp& op) {
@@ -276,10 +280,11 @@ bool Ring::FillFrom(Queue& queue) {
 void Ring::Fill() {
   while (true) {
     if (FillFrom(urgent_) && FillFrom(plain_) && FillFrom(late_)) return;
-    if (io_uring_sq_ready(&ring_) == 0)
-      return;  // at the in-flight limit: what completes makes room
+    if (io_uring_sq_ready(&ring_) == 0) return;  // at a limit: what completes makes room
     ++enters_;
-    CheckEntered(io_uring_submit(&ring_));
+    const int submitted = io_uring_submit(&ring_);
+    CheckEntered(submitted);
+    if (submitted <= 0) return;  // the kernel first wants completions reaped, or memory
   }
 }
 

@@ -6,18 +6,15 @@
 // DEFER_TASKRUN nothing completes unless that thread enters with GETEVENTS, so Enter always does.
 //
 // Invariants
-//  1. Operations the kernel knows of, the urgent ones not counted, never exceed `in_flight_max`,
-//  which leaves the
-//     completion queue room for those and for the bursts of multishot operations: it never
-//     overflows (overflows() stays 0). What exceeds it waits in order. Urgent are cancels, closes
-//     and files: few, and idle connections must not hold them up.
+//  1. Operations the kernel knows of, completed but not yet reaped ones included, never exceed half
+//     of the completion queue, urgent ones included three quarters of it; the rest is for multishot
+//     bursts. So it never overflows (overflows() stays 0); what exceeds a limit waits in order.
+//     Urgent are cancels, closes and files: few, and idle connections must not hold them up.
 //  2. An operation started is completed exactly once without IORING_CQE_F_MORE; until then it stays
-//  in place. Only
-//     multishot operations see completions with it.
+//     in place. Only multishot operations see completions with it.
 //  3. Nothing completes inside Start, Cancel or Close.
 //  4. Within urgent, plain and late operations, entries reach the kernel in the order they were
-//  started; those started
-//     late after all others of the same turn.
+//     started; those started late after all others of the same turn.
 #pragma once
 
 #include <cstddef>
@@ -42,11 +39,11 @@ struct RingOp {
   // `result` and `flags` as in the completion entry. May start operations; must not enter the ring.
   void (*complete)(RingOp& self, int32_t result, uint32_t flags) = nullptr;
 
-  RingOp* chained =
-      nullptr;  // submitted right behind this one; this one's entry must carry IOSQE_IO_LINK
+  // Submitted right behind this one, whose entry must carry IOSQE_IO_LINK.
+  RingOp* chained = nullptr;
   RingOp* next = nullptr;  // the ring's
   State state = State::kIdle;
-  bool urgent = false;         // not subject to the in-flight limit
+  bool urgent = false;         // see invariant 1
   bool cancel_queued = false;  // cancelled before the kernel saw it
 };
 
@@ -55,9 +52,9 @@ using SetupFunction = std::function<int(unsigned entries, io_uring* ring, io_uri
 
 struct RingOptions {
   unsigned sq_entries = 1024;
-  unsigned cq_entries = 32768;    // at least 4 x sq_entries
-  unsigned burst_reserve = 8192;  // completion entries kept for multishot bursts
-  SetupFunction setup;            // empty: io_uring_queue_init_params
+  // A power of two, at least 4 x sq_entries; halved down to that where the kernel lacks the memory.
+  unsigned cq_entries = 65536;
+  SetupFunction setup;  // empty: io_uring_queue_init_params
 };
 
 // What to tell the operator when io_uring_setup failed with `error` (positive errno) and
@@ -106,7 +103,6 @@ class Ring final {
   }
   uint64_t overflows() const { return *ring_.cq.koverflow; }
   uint64_t enters() const { return enters_; }
-  // Of a completion queue of `cq_entries`.
   size_t in_flight_max() const { return in_flight_max_; }
 
   static constexpr Duration kNoTimeout = {INT64_MAX};
@@ -143,6 +139,7 @@ class Ring final {
   io_uring ring_ = {};
   size_t in_flight_ = 0;
   size_t in_flight_max_ = 0;
+  size_t urgent_max_ = 0;
   Queue urgent_;
   Queue plain_;
   Queue late_;

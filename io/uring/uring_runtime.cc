@@ -93,8 +93,8 @@ struct UringHost::Signals : RingOp {
     return OkStatus();
   }
 
-  // A plain read behind a poll: kernels before 6.10 cannot read a signalfd without blocking through the
-  // ring, and would hold a worker thread in it.
+  // A plain read behind a poll: kernels before 6.10 cannot read a signalfd without blocking through
+  // the ring, and would hold a worker thread in it.
   void Take() {
     signalfd_siginfo info = {};
     while (read(fd, &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
@@ -130,9 +130,10 @@ Status UringOptions::Validate() const {
   if (offload_threads < 1 || offload_threads > 64) {
     add(Concat("offload threads: ", offload_threads, " is not between 1 and 64"));
   }
-  if (sq_entries < 8 || cq_entries < 4 * sq_entries || cq_entries > 65536) {
-    add(Concat("ring entries: completions ", cq_entries, " must be at least 4 x submissions ",
-               sq_entries, " and at most 65536"));
+  if (sq_entries < 8 || cq_entries < 4 * sq_entries || cq_entries > 65536 ||
+      (cq_entries & (cq_entries - 1)) != 0) {
+    add(Concat("ring entries: completions ", cq_entries, " must be a power of two, at least 4 x ",
+               "submissions ", sq_entries, " and at most 65536"));
   }
   return problems.empty() ? OkStatus() : InvalidArgumentError(problems);
 }
@@ -171,7 +172,6 @@ Status UringHost::Open(UringOptions options) {
   shared_->receive_buffers = options.receive_buffers;
   shared_->ring = {.sq_entries = options.sq_entries,
                    .cq_entries = options.cq_entries,
-                   .burst_reserve = options.cq_entries / 4,
                    .setup = std::move(options.setup)};
   shared_->pool = std::make_unique<OffloadPool>(options.offload_threads);
   for (int core = 0; core < options.reactors; ++core) {

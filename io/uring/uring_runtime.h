@@ -3,8 +3,9 @@
 //
 // Use: Create, then Run on the thread that becomes reactor 0; `main` starts the root tasks there.
 // Some task of reactor 0 awaits WaitForSignal, stops the node's gates in order, and calls
-// RequestExit; Run then returns once all reactors have come to rest. Everything made from a runtime
-// must be destroyed before the host.
+// RequestExit; Run returns once all reactors have come to rest: nothing ready, nothing under way in
+// the kernel or the pool. A task that only waits for a timer or a Signal does not count as work:
+// stop it before. Everything made from a runtime must be destroyed before the host.
 //
 // Create also: refuses kernels before 6.1 and says what forbids io_uring; blocks SIGTERM and SIGINT
 // (in this thread and those made later) and ignores SIGPIPE; raises the descriptor limit to its
@@ -37,7 +38,8 @@ struct UringOptions {
   bool handle_signals = true;     // false: WaitForSignal never completes before the stop
   int offload_threads = 4;
   unsigned sq_entries = 1024;
-  unsigned cq_entries = 32768;  // at least 4 x sq_entries; bounds operations under way
+  unsigned cq_entries = 65536;  // a power of two, at least 4 x sq_entries; half of it bounds
+                                // operations under way
   LogOptions log;
   // Replaces io_uring_queue_init_params, for tests of refusals.
   std::function<int(unsigned, ::io_uring*, ::io_uring_params*)> setup;

@@ -97,16 +97,16 @@ class NodeOnCores {
       put.set_key(Concat("key", number));
       put.set_value(std::string(static_cast<size_t>(i), 'v'));
       put.set_prev_kv(i % 3 == 0);
-      StatusOr<std::string> reply = co_await client.Call("/etcdserverpb.KV/Put", {}, put.SerializeAsString(),
-                                                         runtime.Now() + Seconds(60));
+      StatusOr<std::string> reply = co_await client.Call(
+          "/etcdserverpb.KV/Put", {}, put.SerializeAsString(), runtime.Now() + Seconds(60));
       if (!reply.ok()) {
         status_ = reply.status();
         break;
       }
       etcdserverpb::RangeRequest range;
       range.set_key(put.key());
-      StatusOr<std::string> read = co_await client.Call("/etcdserverpb.KV/Range", {}, range.SerializeAsString(),
-                                                        runtime.Now() + Seconds(60));
+      StatusOr<std::string> read = co_await client.Call(
+          "/etcdserverpb.KV/Range", {}, range.SerializeAsString(), runtime.Now() + Seconds(60));
       etcdserverpb::RangeResponse response;
       if (!read.ok() || !response.ParseFromString(*read) || response.kvs_size() != 1 ||
           response.kvs(0).value() != put.value()) {

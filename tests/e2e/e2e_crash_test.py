@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Aim: nothing acknowledged is lost by kill -9, transactions stay whole, and revisions neither repeat nor go back.
-Method: writers on several connections put, delete and run two-key transactions on the real disk while the server is
-killed at a random moment, at least ten times; after each restart everything is read and held against what was
-acknowledged. Prints its seed; MS_E2E_SEED=N repeats the choices (not the timing)."""
+"""Aim: nothing acknowledged is lost by kill -9, transactions stay whole, and revisions neither
+repeat nor go back. Method: writers on several connections put, delete and run two-key transactions
+on the real disk while the server is killed at a random moment, at least ten times; after each
+restart everything is read and held against what was acknowledged. Prints its seed; MS_E2E_SEED=N
+repeats the choices (not the timing)."""
 import os
 import random
 import threading
@@ -19,7 +20,8 @@ KEYS_PER_WRITER = 40
 
 
 class Intent:
-    """One write that was sent: what it sets each key to (None: deletes it), and its revision once acknowledged."""
+    """One write that was sent: what it sets each key to (None: deletes it), and its revision once
+    acknowledged."""
 
     def __init__(self, changes):
         self.changes = changes
@@ -82,18 +84,22 @@ class Writer(threading.Thread):
 
 
 class Model:
-    """What is known: per key the newest acknowledged change and every change that may have happened."""
+    """What is known: per key the newest acknowledged change and every change that may have
+    happened."""
 
     def __init__(self):
         self.newest = {}  # key: (revision, value or None)
         self.possible = {}  # key: {values that may be there: the last one read, and all sent since}
-        self.maybe_deleted = set()  # keys whose delete was sent since the last check and not answered
+        self.maybe_deleted = (
+            set()
+        )  # keys whose delete was sent since the last check and not answered
         self.seen = {}  # revision: {key: value}, acknowledged or read; must never change
         self.revision_max = 1
         self.acknowledged = 0
 
     def learn(self, intents):
-        """Takes the intents of one writer. A delete that found nothing has the revision of somebody else's write."""
+        """Takes the intents of one writer. A delete that found nothing has the revision of somebody
+        else's write."""
         for intent in intents:
             for key, value in intent.changes.items():
                 self.possible.setdefault(key, set()).add(value)
@@ -120,38 +126,57 @@ class Model:
         known[key] = value
 
     def check(self, pairs, header_revision):
-        """Raises AssertionError with the first thing that is wrong in the state read after a restart."""
+        """Raises AssertionError with the first thing that is wrong in the state read after a
+        restart."""
         if header_revision < self.revision_max:
-            raise AssertionError(f"the store went back to revision {header_revision}, acknowledged {self.revision_max}")
+            raise AssertionError(
+                f"the store went back to revision {header_revision}, acknowledged "
+                f"{self.revision_max}"
+            )
         state = {key: (revision, value) for key, value, revision in pairs}
         for key, (revision, value) in self.newest.items():
             if key not in state:
                 if value is not None and key not in self.maybe_deleted:
-                    raise AssertionError(f"LOST: {key} = {value[:40]} of revision {revision} is gone, not deleted since")
+                    raise AssertionError(
+                        f"LOST: {key} = {value[:40]} of revision {revision} is gone, not deleted "
+                        f"since"
+                    )
                 continue
             found_revision, found = state[key]
             if value is None and found_revision <= revision:
                 raise AssertionError(f"{key}: deleted at {revision}, is there at {found_revision}")
             if found_revision < revision:
-                raise AssertionError(f"LOST: {key} acknowledged at {revision}, is at {found_revision}")
+                raise AssertionError(
+                    f"LOST: {key} acknowledged at {revision}, is at {found_revision}"
+                )
             if found_revision == revision and found != value:
-                raise AssertionError(f"{key} at {revision}: acknowledged {value[:40]}, is {found[:40]}")
+                raise AssertionError(
+                    f"{key} at {revision}: acknowledged {value[:40]}, is {found[:40]}"
+                )
         for key, (revision, value) in state.items():
             if value not in self.possible.get(key, ()):
                 raise AssertionError(f"{key} holds {value[:40]}, which nobody wrote")
             self.see(revision, key, value, b"pair/" in key)
-            if key.endswith(b"pair/a") and state.get(key[:-1] + b"b", (None, None)) != (revision, value):
+            if key.endswith(b"pair/a") and state.get(key[:-1] + b"b", (None, None)) != (
+                revision,
+                value,
+            ):
                 raise AssertionError(f"half a transaction: {key} at {revision} without its pair")
-        # From here on only this state and what is sent next may be seen: what was in flight has happened or never will.
+        # From here on only this state and what is sent next may be seen: what was in flight has
+        # happened or never will.
         self.revision_max = max(self.revision_max, header_revision)
-        self.newest = {key: state.get(key, (header_revision, None)) for key in set(self.newest) | set(state)}
+        self.newest = {
+            key: state.get(key, (header_revision, None)) for key in set(self.newest) | set(state)
+        }
         self.possible = {key: {value} for key, (_, value) in state.items()}
         self.maybe_deleted.clear()
 
 
 class CrashTest(harness.NodeTest):
     def test_kill_dash_nine_loses_nothing(self):
-        seed = int(os.environ.get("MS_E2E_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
+        seed = int(os.environ.get("MS_E2E_SEED", "0")) or random.SystemRandom().randrange(
+            1, 1 << 31
+        )
         print(f"seed {seed}", flush=True)
         choices = random.Random(seed)
         model, node = Model(), self.node()
@@ -176,10 +201,16 @@ class CrashTest(harness.NodeTest):
                 node.kill()
         node.start()
         self.check_state(model, node, choices)
-        print(f"{LOOPS} kills in {time.monotonic() - begin:.0f} s: {model.acknowledged} acknowledged changes, revision "
-              f"{model.revision_max}", flush=True)
+        print(
+            f"{LOOPS} kills in {time.monotonic() - begin:.0f} s: {model.acknowledged} "
+            f"acknowledged changes, revision "
+            f"{model.revision_max}",
+            flush=True,
+        )
         self.assertEqual(problems, [])
-        self.assertGreater(model.acknowledged, LOOPS * 20, "hardly anything was written: the test shows nothing")
+        self.assertGreater(
+            model.acknowledged, LOOPS * 20, "hardly anything was written: the test shows nothing"
+        )
 
     def check_state(self, model, node, choices):
         """Reads everything, then writes once: its revision must be new."""
@@ -196,7 +227,8 @@ class CrashTest(harness.NodeTest):
 
 
 class PowerOfOrderTest(harness.NodeTest):
-    """What a client saw acknowledged in order must be there in order: no hole before the newest write."""
+    """What a client saw acknowledged in order must be there in order: no hole before the newest
+    write."""
 
     def test_acknowledged_prefix_survives(self):
         node = self.node().start()
@@ -221,9 +253,12 @@ class PowerOfOrderTest(harness.NodeTest):
             thread.join(30)
             node.start()
             with h2client.Connection(node.client_port, timeout=30) as connection:
-                keys = [pair[0] for pair in h2client.pairs_of(connection.range(b"log/", b"log0").response)]
+                keys = [
+                    pair[0]
+                    for pair in h2client.pairs_of(connection.range(b"log/", b"log0").response)
+                ]
             # The one in flight may be there too.
-            self.assertEqual(keys[:len(acknowledged)], acknowledged)
+            self.assertEqual(keys[: len(acknowledged)], acknowledged)
             self.assertLessEqual(len(keys), len(acknowledged) + 1)
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Aim: an unmodified etcdctl can put, get, page, delete, compact and run transactions against the server, and prints what
-it prints against etcd. Method: one real server, real etcdctl; the differential test gives the same commands to Debian's
-etcd and to the server, on the same ports one after the other, so that even cluster and member ids must be equal."""
+"""Aim: an unmodified etcdctl can put, get, page, delete, compact and run transactions against the
+server, and prints what it prints against etcd. Method: one real server, real etcdctl; the
+differential test gives the same commands to Debian's etcd and to the server, on the same ports one
+after the other, so that even cluster and member ids must be equal."""
 import json
-import unittest
 
 import h2client
 import harness
@@ -40,7 +40,9 @@ class EtcdctlTest(harness.NodeTest):
         self.run_ok("put", "a", "1")
         self.run_ok("put", "a", "2")
         pair = json.loads(self.run_ok("get", "a", "-w", "json"))["kvs"][0]
-        self.assertEqual((pair["create_revision"], pair["mod_revision"], pair["version"]), (2, 3, 2))
+        self.assertEqual(
+            (pair["create_revision"], pair["mod_revision"], pair["version"]), (2, 3, 2)
+        )
 
     def test_paging_sees_every_key_once(self):
         with h2client.Connection(self.server.client_port) as connection:
@@ -63,7 +65,9 @@ class EtcdctlTest(harness.NodeTest):
         self.assertEqual(self.run_ok("compaction", "4"), "compacted revision 4\n")
         self.assertIn("required revision has been compacted", self.run_error("get", "a", "--rev=3"))
         self.assertEqual(self.run_ok("get", "a", "--rev=4"), "a\n3\n")
-        self.assertIn("required revision is a future revision", self.run_error("get", "a", "--rev=5"))
+        self.assertIn(
+            "required revision is a future revision", self.run_error("get", "a", "--rev=5")
+        )
 
     def test_transaction_takes_the_right_branch(self):
         text = 'version("a") = "0"\n\nput a created\n\nput a changed\n\n'
@@ -105,7 +109,14 @@ class EtcdctlTest(harness.NodeTest):
             self.assertEqual(reply.status, 0)
             self.assertEqual([pair[1] for pair in h2client.pairs_of(reply.response)], [value] * 12)
         with h2client.Connection(self.server.client_port, window=65535) as connection:
-            self.assertEqual(len(h2client.pairs_of(connection.range(b"large/", b"large0").response)), 12)
+            self.assertEqual(
+                len(h2client.pairs_of(connection.range(b"large/", b"large0").response)), 12
+            )
+
+    def test_etcdctl_gets_values_above_its_first_window(self):
+        for size in (60_000, 70_000, 1_000_000):
+            self.assertEqual(self.run_ok("put", "long", stdin="v" * size), "OK\n")
+            self.assertEqual(self.run_ok("get", "long", "--print-value-only"), "v" * size + "\n")
 
     def test_binary_keys_sort_bytewise(self):
         keys = [b"\x00", b"\x00\x00", b"a", b"a\x00", b"\x7f", b"\x80", b"\xff", b"\xff\xff"]
@@ -118,6 +129,7 @@ class EtcdctlTest(harness.NodeTest):
 
 def harness_key(pair):
     import base64
+
     return base64.b64decode(pair["key"]).decode()
 
 
@@ -144,12 +156,21 @@ class DifferentialTest(harness.NodeTest):
     def transcript(self, name, binary, ports):
         node = self.node(name, binary=binary, ports=ports).start()
         # Until the member has published its client URLs, `member list` shows none.
-        harness.wait_until(lambda: "http" in node.etcdctl("member", "list").output.rsplit(",", 2)[-2], 10, "published")
+        harness.wait_until(
+            lambda: "http" in node.etcdctl("member", "list").output.rsplit(",", 2)[-2],
+            10,
+            "published",
+        )
         out = []
         for arguments, stdin in kv_script.commands():
             result = node.etcdctl(*arguments, stdin=stdin)
-            out.append((result.status, kv_script.normalise(arguments, result.output),
-                        kv_script.normalise(arguments, result.errors)))
+            out.append(
+                (
+                    result.status,
+                    kv_script.normalise(arguments, result.output),
+                    kv_script.normalise(arguments, result.errors),
+                )
+            )
         node.kill()
         return out
 

@@ -1,7 +1,9 @@
-"""A small HTTP/2 client for gRPC calls and for sending deliberately wrong bytes. Standard library only; header blocks of
-answers are decoded by libnghttp2's inflater (the same library the server links) through ctypes.
+"""A small HTTP/2 client for gRPC calls and for sending deliberately wrong bytes. Standard library
+only; header blocks of answers are decoded by libnghttp2's inflater (the same library the server
+links) through ctypes.
 
-One connection, used by one thread. Requests are literals without indexing, so that the bytes of a test are plain to see.
+One connection, used by one thread. Requests are literals without indexing, so that the bytes of a
+test are plain to see.
 """
 import ctypes
 import ctypes.util
@@ -9,12 +11,23 @@ import socket
 import struct
 import time
 
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+(
+    DATA,
+    HEADERS,
+    PRIORITY,
+    RST_STREAM,
+    SETTINGS,
+    PUSH_PROMISE,
+    PING,
+    GOAWAY,
+    WINDOW_UPDATE,
+    CONTINUATION,
+) = range(10)
 END_STREAM, END_HEADERS, ACK = 0x1, 0x4, 0x1
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 BIG_WINDOW = 1 << 30
 
-# Protobuf --------------------------------------------------------------------------------------------------------
+# Protobuf -----------------------------------------------------------------------------------------
 
 
 def varint(value):
@@ -58,7 +71,7 @@ def fields(message):
             out.append((tag >> 3, read()))
         elif kind == 2:
             size = read()
-            out.append((tag >> 3, bytes(message[at:at + size])))
+            out.append((tag >> 3, bytes(message[at : at + size])))
             at += size
         else:
             raise ValueError(f"wire type {kind}")
@@ -74,8 +87,13 @@ def put_request(key, value):
 
 
 def range_request(key, end=b"", limit=0, serializable=False, count_only=False):
-    return (field(1, key) + (field(2, end) if end else b"") + field(3, limit) + field(7, serializable)
-            + field(9, count_only))
+    return (
+        field(1, key)
+        + (field(2, end) if end else b"")
+        + field(3, limit)
+        + field(7, serializable)
+        + field(9, count_only)
+    )
 
 
 def revision_of(response):
@@ -93,11 +111,16 @@ def pairs_of(range_response):
     return out
 
 
-# Frames ----------------------------------------------------------------------------------------------------------
+# Frames -------------------------------------------------------------------------------------------
 
 
 def frame(kind, flags=0, stream=0, payload=b""):
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+    return (
+        struct.pack(">I", len(payload))[1:]
+        + bytes([kind, flags])
+        + struct.pack(">I", stream)
+        + payload
+    )
 
 
 def literal(name, value):
@@ -120,7 +143,11 @@ def literal(name, value):
 
 def request_headers(path, extra=(), method="POST", content_type="application/grpc"):
     block = literal(":method", method) + literal(":scheme", "http") + literal(":path", path)
-    block += literal(":authority", "127.0.0.1") + literal("content-type", content_type) + literal("te", "trailers")
+    block += (
+        literal(":authority", "127.0.0.1")
+        + literal("content-type", content_type)
+        + literal("te", "trailers")
+    )
     return block + b"".join(literal(name, value) for name, value in extra)
 
 
@@ -129,14 +156,25 @@ def grpc_message(body, compressed=0):
 
 
 class _Nv(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_void_p), ("value", ctypes.c_void_p), ("namelen", ctypes.c_size_t),
-                ("valuelen", ctypes.c_size_t), ("flags", ctypes.c_uint8)]
+    _fields_ = [
+        ("name", ctypes.c_void_p),
+        ("value", ctypes.c_void_p),
+        ("namelen", ctypes.c_size_t),
+        ("valuelen", ctypes.c_size_t),
+        ("flags", ctypes.c_uint8),
+    ]
 
 
 _library = ctypes.CDLL(ctypes.util.find_library("nghttp2") or "libnghttp2.so.14")
 _library.nghttp2_hd_inflate_new.argtypes = [ctypes.POINTER(ctypes.c_void_p)]
-_library.nghttp2_hd_inflate_hd2.argtypes = [ctypes.c_void_p, ctypes.POINTER(_Nv), ctypes.POINTER(ctypes.c_int),
-                                            ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_library.nghttp2_hd_inflate_hd2.argtypes = [
+    ctypes.c_void_p,
+    ctypes.POINTER(_Nv),
+    ctypes.POINTER(ctypes.c_int),
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+]
 _library.nghttp2_hd_inflate_hd2.restype = ctypes.c_ssize_t
 _library.nghttp2_hd_inflate_end_headers.argtypes = [ctypes.c_void_p]
 _library.nghttp2_hd_inflate_del.argtypes = [ctypes.c_void_p]
@@ -164,7 +202,8 @@ class Inflater:
             at, left = at + used, left - used
             if flags.value & 2:  # EMIT
                 out[ctypes.string_at(pair.name, pair.namelen).decode()] = ctypes.string_at(
-                    pair.value, pair.valuelen).decode("utf-8", "replace")
+                    pair.value, pair.valuelen
+                ).decode("utf-8", "replace")
             if flags.value & 1:  # FINAL
                 break
         _library.nghttp2_hd_inflate_end_headers(self._state)
@@ -214,14 +253,25 @@ class Reply:
         return self.body[5:]
 
     def __repr__(self):
-        return f"<http {self.http_status} grpc {self.status} {self.message!r} reset {self.reset} {len(self.body)} bytes>"
+        return (
+            f"<http {self.http_status} grpc {self.status} {self.message!r} reset {self.reset} "
+            f"{len(self.body)} bytes>"
+        )
 
 
 class Connection:
-    """Opens with a preface unless `raw`. `window` is what it grants the server per stream and, above the default, per
-    connection; with auto_window it is topped up as data comes."""
+    """Opens with a preface unless `raw`. `window` is what it grants the server per stream and,
+    above the default, per connection; with auto_window it is topped up as data comes."""
 
-    def __init__(self, port, raw=False, timeout=10.0, window=BIG_WINDOW, auto_window=True, receive_buffer=None):
+    def __init__(
+        self,
+        port,
+        raw=False,
+        timeout=10.0,
+        window=BIG_WINDOW,
+        auto_window=True,
+        receive_buffer=None,
+    ):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -297,7 +347,9 @@ class Connection:
         while not self.replies[stream].done:
             self.poll(max(0.001, deadline - time.monotonic()))
             if time.monotonic() > deadline:
-                raise TimeoutError(f"no answer on stream {stream} within {timeout or self.timeout} s")
+                raise TimeoutError(
+                    f"no answer on stream {stream} within {timeout or self.timeout} s"
+                )
         return self.replies.pop(stream)
 
     def call(self, path, body, extra=(), timeout=None):
@@ -330,12 +382,12 @@ class Connection:
     def _parse(self):
         at = 0
         while len(self.input) - at >= 9:
-            size = int.from_bytes(self.input[at:at + 3], "big")
+            size = int.from_bytes(self.input[at : at + 3], "big")
             if len(self.input) - at < 9 + size:
                 break
             kind, flags = self.input[at + 3], self.input[at + 4]
-            stream = int.from_bytes(self.input[at + 5:at + 9], "big") & 0x7FFFFFFF
-            self._on_frame(kind, flags, stream, bytes(self.input[at + 9:at + 9 + size]))
+            stream = int.from_bytes(self.input[at + 5 : at + 9], "big") & 0x7FFFFFFF
+            self._on_frame(kind, flags, stream, bytes(self.input[at + 9 : at + 9 + size]))
             at += 9 + size
         del self.input[:at]
 
@@ -363,7 +415,7 @@ class Connection:
 
     def _on_settings(self, payload):
         for at in range(0, len(payload), 6):
-            name, value = struct.unpack(">HI", payload[at:at + 6])
+            name, value = struct.unpack(">HI", payload[at : at + 6])
             self.settings[name] = value
             if name == 4:
                 for stream in self.stream_windows:
@@ -385,8 +437,10 @@ class Connection:
             reply.body += payload
             if self.auto_window and payload:
                 update = struct.pack(">I", len(payload))
-                self.send(frame(WINDOW_UPDATE, 0, 0, update)
-                          + (b"" if flags & END_STREAM else frame(WINDOW_UPDATE, 0, stream, update)))
+                self.send(
+                    frame(WINDOW_UPDATE, 0, 0, update)
+                    + (b"" if flags & END_STREAM else frame(WINDOW_UPDATE, 0, stream, update))
+                )
         elif kind == RST_STREAM:
             reply.reset = struct.unpack(">I", payload)[0]
             reply.done = True

@@ -1,7 +1,8 @@
-"""What the real-process tests share: servers on free ports with data below the build directory, etcdctl, and a runner
-that prints what was skipped.
+"""What the real-process tests share: servers on free ports with data below the build directory,
+etcdctl, and a runner that prints what was skipped.
 
-Every process started here is ended by its own id. `--server-binary` takes MetaStore or etcd: both know the same flags.
+Every process started here is ended by its own id. `--server-binary` takes MetaStore or etcd: both
+know the same flags.
 """
 import argparse
 import json
@@ -23,6 +24,7 @@ STOP_TIMEOUT_S = 30
 
 class Config:
     """Set by main() before the tests run."""
+
     server = Path(os.environ.get("MS_BIN", ROOT / "build/release/bin")) / "metastore"
     data = ROOT / "build/e2e"
 
@@ -36,7 +38,8 @@ def etcd_binary():
 
 
 def free_ports(count):
-    """Ports nobody listens on now. Another process may take one before it is used; a start that fails so is retried."""
+    """Ports nobody listens on now. Another process may take one before it is used; a start that
+    fails so is retried."""
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
@@ -64,7 +67,7 @@ def wait_until(condition, timeout, what):
 
 
 class Node:
-    """One server process; start it again after kill() or stop() and it has the same ports and data."""
+    """One server process. Started again after kill() or stop() it has the same ports and data."""
 
     def __init__(self, directory, binary=None, ports=None, extra=(), environment=None):
         self.binary = Path(binary or Config.server)
@@ -83,24 +86,47 @@ class Node:
 
     def flags(self):
         client, peer = f"http://127.0.0.1:{self.client_port}", f"http://127.0.0.1:{self.peer_port}"
-        return ["--name", "e2e", "--data-dir", str(self.data), "--listen-client-urls", client,
-                "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-                "--initial-cluster", f"e2e={peer}", *self.extra]
+        return [
+            "--name",
+            "e2e",
+            "--data-dir",
+            str(self.data),
+            "--listen-client-urls",
+            client,
+            "--advertise-client-urls",
+            client,
+            "--listen-peer-urls",
+            peer,
+            "--initial-advertise-peer-urls",
+            peer,
+            "--initial-cluster",
+            f"e2e={peer}",
+            *self.extra,
+        ]
 
     def spawn(self, arguments=None):
         """Starts the process without waiting for it to serve."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ETCD")}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("ETCD")
+        }
         environment.update(self.environment)
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([str(self.binary), *(self.flags() if arguments is None else arguments)],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                                            env=environment, cwd=self.directory)
+            self.process = subprocess.Popen(
+                [str(self.binary), *(self.flags() if arguments is None else arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=self.directory,
+            )
         return self
 
     def start(self):
         self.spawn()
         try:
-            wait_until(self._serves, START_TIMEOUT_S, f"{self.binary.name} serves on {self.endpoint}")
+            wait_until(
+                self._serves, START_TIMEOUT_S, f"{self.binary.name} serves on {self.endpoint}"
+            )
         except AssertionError as error:
             self.kill()
             raise AssertionError(f"{error}\n{self.log_tail()}") from None
@@ -120,8 +146,12 @@ class Node:
 
     def http_get(self, path, timeout=10):
         """(status, body) of an HTTP/1.1 GET on the client port."""
-        with socket.create_connection(("127.0.0.1", self.client_port), timeout=timeout) as connection:
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        with socket.create_connection(
+            ("127.0.0.1", self.client_port), timeout=timeout
+        ) as connection:
+            connection.sendall(
+                f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+            )
             got = b""
             while piece := connection.recv(65536):
                 got += piece
@@ -179,7 +209,7 @@ def unchunk(body):
         if size == 0:
             break
         out += rest[:size]
-        body = rest[size + 2:]
+        body = rest[size + 2 :]
     return out
 
 
@@ -198,16 +228,26 @@ def etcdctl(endpoint, *arguments, stdin=None, timeout=60):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ETCD")}
     environment["ETCDCTL_API"] = "3"
     data = stdin.encode() if isinstance(stdin, str) else stdin
-    return Result(subprocess.run(["etcdctl", "--endpoints", endpoint, *arguments], input=data or b"",
-                                 capture_output=True, env=environment, timeout=timeout))
+    return Result(
+        subprocess.run(
+            ["etcdctl", "--endpoints", endpoint, *arguments],
+            input=data or b"",
+            capture_output=True,
+            env=environment,
+            timeout=timeout,
+        )
+    )
 
 
 class NodeTest(unittest.TestCase):
-    """A test case with its own directory; nodes made by node() are killed at the end, their logs shown on failure."""
+    """A test case with its own directory; nodes made by node() are killed at the end, their logs
+    shown on failure."""
 
     def setUp(self):
         self.nodes = []
-        self.directory = Config.data / f"{self.id().rsplit('.', 2)[-2]}.{self._testMethodName}-{os.getpid()}"
+        self.directory = (
+            Config.data / f"{self.id().rsplit('.', 2)[-2]}.{self._testMethodName}-{os.getpid()}"
+        )
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
         self.addCleanup(self.clean)  # runs after a skip in setUp too
@@ -228,7 +268,9 @@ class NodeTest(unittest.TestCase):
         outcome = self._outcome
         result = getattr(outcome, "result", None)
         lists = list(getattr(result, "failures", [])) + list(getattr(result, "errors", []))
-        return any(test is self for test, _ in lists) or any(error for _, error in getattr(outcome, "errors", []))
+        return any(test is self for test, _ in lists) or any(
+            error for _, error in getattr(outcome, "errors", [])
+        )
 
     def skip_for_etcd(self, reason):
         if Config.is_etcd():
@@ -241,7 +283,9 @@ def main():
     parser.add_argument("--server-binary", type=Path, default=Config.server)
     parser.add_argument("--data", type=Path, default=Config.data)
     arguments, rest = parser.parse_known_args()
-    Config.server = Path(shutil.which(str(arguments.server_binary)) or arguments.server_binary).absolute()
+    Config.server = Path(
+        shutil.which(str(arguments.server_binary)) or arguments.server_binary
+    ).absolute()
     Config.data = arguments.data.absolute()
     if not Config.server.exists():
         sys.exit(f"no server binary {Config.server}: build it, or name one by --server-binary")
@@ -252,5 +296,8 @@ def main():
     skipped = program.result.skipped
     if skipped:
         print(f"[  SKIPPED ] {len(skipped)} of {program.result.testsRun} tests")
-        print("SKIP: " + "; ".join(f"{test.id().split('.', 1)[-1]}: {reason}" for test, reason in skipped))
+        print(
+            "SKIP: "
+            + "; ".join(f"{test.id().split('.', 1)[-1]}: {reason}" for test, reason in skipped)
+        )
     sys.exit(0 if program.result.wasSuccessful() else 1)

@@ -1,5 +1,6 @@
-// Aim: the command format is stable for ever, round trips, and refuses everything malformed without harm. Method: golden
-// bytes of each kind, round trips of random commands, truncation at every byte, targeted bad values.
+// Aim: the command format is stable for ever, round trips, and refuses everything malformed without
+// harm. Method: golden bytes of each kind, round trips of random commands, truncation at every
+// byte, targeted bad values.
 #include "engine/command.h"
 
 #include <gtest/gtest.h>
@@ -84,7 +85,8 @@ std::vector<Golden> Goldens() {
       {"put", SomePut(), "0100" + tail + "0905036b65790576616c7565"},
       {"delete range", deletion, "0200" + tail + "0101610162"},
       {"txn", SomeTxn(),
-       "0300" + tail + "0202020161000a03030162016301760300050204061200100000017200010905036b65790576" +
+       "0300" + tail +
+           "0202020161000a03030162016301760300050204061200100000017200010905036b65790576" +
            "616c756502000164016501030000" + "00"},
       {"compact", CompactOp{.revision = Revision(300), .physical = true}, "0400" + tail + "01d804"},
       {"lease grant", LeaseGrantOp{.lease = LeaseId(1), .ttl_seconds = 60}, "0500" + tail + "0278"},
@@ -172,16 +174,19 @@ TEST(CommandTest, EveryTruncationIsMalformed) {
     const std::string bytes = EncodeCommand(Of(golden.op));
     for (size_t size = 0; size < bytes.size(); ++size) {
       const StatusOr<Command> decoded = DecodeCommand(std::string_view(bytes).substr(0, size));
-      EXPECT_EQ(decoded.status().code(), StatusCode::kInvalidArgument) << golden.name << " " << size;
+      EXPECT_EQ(decoded.status().code(), StatusCode::kInvalidArgument)
+          << golden.name << " " << size;
     }
     EXPECT_EQ(DecodeCommand(bytes + "x").status().code(), StatusCode::kInvalidArgument);
-    EXPECT_EQ(DecodeCommandHeader(bytes.substr(0, 10)).status().code(), StatusCode::kInvalidArgument);
+    EXPECT_EQ(DecodeCommandHeader(bytes.substr(0, 10)).status().code(),
+              StatusCode::kInvalidArgument);
   }
 }
 
 TEST(CommandTest, UnknownFormatKindAndHeaderFlagsAreUnimplemented) {
   const std::string good = EncodeCommand(Of(SomePut()));
-  for (const auto& [at, value] : std::vector<std::pair<size_t, char>>{{0, 2}, {1, 0}, {1, 7}, {2, 4}}) {
+  for (const auto& [at, value] :
+       std::vector<std::pair<size_t, char>>{{0, 2}, {1, 0}, {1, 7}, {2, 4}}) {
     std::string bad = good;
     bad[at] = value;
     EXPECT_EQ(DecodeCommand(bad).status().code(), StatusCode::kUnimplemented) << at;

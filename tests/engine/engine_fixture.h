@@ -87,8 +87,7 @@ class EngineBox final {
     stop_.reset();
   }
 
-  // --- applying
-  // -------------------------------------------------------------------------------------------------
+  // --- applying -------------------------------------------------------------------------------
   ApplyResult ApplyBytes(std::string_view bytes) {
     return engine_->Apply({.index = engine_->stats().applied_index + 1, .command = bytes});
   }
@@ -117,8 +116,7 @@ class EngineBox final {
   }
   ApplyResult Revoke(int64_t lease) { return Apply(LeaseRevokeOp{.lease = LeaseId(lease)}); }
 
-  // --- reading
-  // --------------------------------------------------------------------------------------------------
+  // --- reading --------------------------------------------------------------------------------
   RangeResult Range(const RangeOp& range) {
     RangeQuery query;
     query.range = range;
@@ -168,8 +166,7 @@ class EngineBox final {
   uint64_t Digest() { return Await(engine_->Digest()); }
   HashResult HashKv(int64_t revision) { return Await(engine_->HashKv(Revision(revision))); }
 
-  // --- snapshots
-  // ------------------------------------------------------------------------------------------------
+  // --- snapshots ------------------------------------------------------------------------------
   std::string ReadAll(SnapshotSource& source) {
     std::string stream;
     while (true) {
@@ -219,8 +216,7 @@ inline std::string EngineName(const testing::TestParamInfo<EngineKind>& info) {
   INSTANTIATE_TEST_SUITE_P(    \
       Engines, Suite, testing::Values(EngineKind::kPlain, EngineKind::kSuspending), EngineName)
 
-// --- short forms of ops
-// ---------------------------------------------------------------------------------------------
+// --- short forms of ops -----------------------------------------------------------------------
 
 inline Op PutOf(std::string_view key, std::string_view value, int64_t lease = 0) {
   PutOp put;

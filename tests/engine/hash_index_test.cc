@@ -1,5 +1,6 @@
-// Aim: the point index finds exactly what is in it, through every stage of growing. Method: against std::map under random
-// insertions and removals, with key counts that pass several doublings and with colliding hashes.
+// Aim: the point index finds exactly what is in it, through every stage of growing. Method: against
+// std::map under random insertions and removals, with key counts that pass several doublings and
+// with colliding hashes.
 #include "engine/hash_index.h"
 
 #include <gtest/gtest.h>
@@ -53,10 +54,12 @@ TEST(HashIndexTest, EqualHashesAreTakenApartByKey) {
     records.push_back(KeyRecord::New(Concat("k", i), 42));
     index.Insert(records.back());
   }
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(index.Find(Concat("k", i), 42), records[static_cast<size_t>(i)]);
+  for (int i = 0; i < 100; ++i)
+    EXPECT_EQ(index.Find(Concat("k", i), 42), records[static_cast<size_t>(i)]);
   for (int i = 0; i < 100; i += 2) index.Erase(records[static_cast<size_t>(i)]);
   for (int i = 0; i < 100; ++i) {
-    EXPECT_EQ(index.Find(Concat("k", i), 42), i % 2 == 0 ? nullptr : records[static_cast<size_t>(i)]);
+    EXPECT_EQ(index.Find(Concat("k", i), 42),
+              i % 2 == 0 ? nullptr : records[static_cast<size_t>(i)]);
   }
   for (KeyRecord* record : records) KeyRecord::Delete(record);
 }

@@ -1,6 +1,6 @@
-// Aim: the ordered tree finds, walks and counts right whatever the keys look like. Method: against std::set under random
-// insertions, removals and changes of liveness, with key shapes that stress prefixes, heads and splits; every invariant
-// is verified on the way.
+// Aim: the ordered tree finds, walks and counts right whatever the keys look like. Method: against
+// std::set under random insertions, removals and changes of liveness, with key shapes that stress
+// prefixes, heads and splits; every invariant is verified on the way.
 #include "engine/key_tree.h"
 
 #include <gtest/gtest.h>
@@ -84,7 +84,8 @@ std::string RandomKey(Prng& prng, int shape) {
       return std::string(70, 'p') + std::to_string(number);
     case 3: {  // any bytes
       std::string key;
-      for (uint64_t i = prng.Between(1, 6); i > 0; --i) key += static_cast<char>(prng.Below(3) * 127);
+      for (uint64_t i = prng.Between(1, 6); i > 0; --i)
+        key += static_cast<char>(prng.Below(3) * 127);
       return key;
     }
     default:

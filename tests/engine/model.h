@@ -74,8 +74,7 @@ class Model final {
     return found;
   }
 
-  // --- one entry
-  // ------------------------------------------------------------------------------------------------
+  // --- one entry ------------------------------------------------------------------------------
   At now() const { return {revision + 1, sub_}; }
   bool Put(const std::string& key, const std::string& value, int64_t lease) {
     const auto old = Get(key, now());

@@ -1,5 +1,5 @@
-// Aim: puts, deletes and the entry itself behave as etcd's (spec 2.1, 2.3, 2.4), and bad entries have results, not crashes.
-// Method: one fact a test, on both engines.
+// Aim: puts, deletes and the entry itself behave as etcd's (spec 2.1, 2.3, 2.4), and bad entries
+// have results, not crashes. Method: one fact a test, on both engines.
 #include "tests/engine/engine_fixture.h"
 
 namespace metastore::engine {
@@ -182,7 +182,8 @@ TEST_P(PutDeleteTest, PrefetchToleratesEverythingAndChangesNothing) {
                                              EncodeCommand(deletion)};
   std::vector<Entry> batch;
   for (int i = 0; i < 40; ++i) {
-    batch.push_back({.index = LogIndex(2), .command = commands[static_cast<size_t>(i) % commands.size()]});
+    batch.push_back(
+        {.index = LogIndex(2), .command = commands[static_cast<size_t>(i) % commands.size()]});
   }
   EXPECT_TRUE(box_.Await(box_->Prefetch(batch)).ok());
   EXPECT_EQ(box_.Digest(), digest);

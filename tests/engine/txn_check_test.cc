@@ -1,5 +1,5 @@
-// Aim: a transaction is refused for the same reasons, in the same order, as etcd refuses it (spec 2.5). Method: a table of
-// small transactions, each with the answer.
+// Aim: a transaction is refused for the same reasons, in the same order, as etcd refuses it
+// (spec 2.5). Method: a table of small transactions, each with the answer.
 #include "engine/txn_check.h"
 
 #include "tests/engine/engine_fixture.h"
@@ -67,8 +67,12 @@ TEST(TxnCheckTest, DuplicateKeys) {
       {"put at the end of a deleted range", {PutOf("c", ""), DeleteOf("a", "c")}, false},
       {"put at the begin of a deleted range", {PutOf("a", ""), DeleteOf("a", "c")}, true},
       {"overlapping deletes", {DeleteOf("a", "c"), DeleteOf("b", "d"), DeleteOf("b")}, false},
-      {"put between deleted ranges", {DeleteOf("a", "b"), DeleteOf("c", "d"), PutOf("bb", "")}, false},
-      {"put in the second of them", {DeleteOf("a", "b"), DeleteOf("c", "d"), PutOf("cc", "")}, true},
+      {"put between deleted ranges",
+       {DeleteOf("a", "b"), DeleteOf("c", "d"), PutOf("bb", "")},
+       false},
+      {"put in the second of them",
+       {DeleteOf("a", "b"), DeleteOf("c", "d"), PutOf("cc", "")},
+       true},
       {"an inverted range deletes nothing", {DeleteOf("c", "a"), PutOf("b", "")}, false},
       {"delete to the end is not seen", {DeleteOf("a", kToEnd), PutOf("b", "")}, false},
       {"put above and in a nested one", {PutOf("a", ""), TxnOpOf({PutOf("a", "")})}, true},
@@ -76,8 +80,12 @@ TEST(TxnCheckTest, DuplicateKeys) {
       {"two nested ones may not", {TxnOpOf({PutOf("a", "")}), TxnOpOf({}, {PutOf("a", "")})}, true},
       {"deleted above, put in a nested one", {DeleteOf("a"), TxnOpOf({}, {PutOf("a", "")})}, true},
       {"deleted in a nested one, put above", {TxnOpOf({DeleteOf("a", "c")}), PutOf("b", "")}, true},
-      {"deleted in one, put in a later one", {TxnOpOf({DeleteOf("a")}), TxnOpOf({PutOf("a", "")})}, true},
-      {"put in one, deleted in a later one", {TxnOpOf({PutOf("a", "")}), TxnOpOf({DeleteOf("a")})}, false},
+      {"deleted in one, put in a later one",
+       {TxnOpOf({DeleteOf("a")}), TxnOpOf({PutOf("a", "")})},
+       true},
+      {"put in one, deleted in a later one",
+       {TxnOpOf({PutOf("a", "")}), TxnOpOf({DeleteOf("a")})},
+       false},
       {"within a nested one alone", {TxnOpOf({PutOf("a", ""), PutOf("a", "")})}, true},
       {"ranges never count", {RangeOf("a", "c"), PutOf("a", ""), RangeOf("a")}, false},
   };

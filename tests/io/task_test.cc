@@ -356,8 +356,7 @@ TEST(TaskTest, ChildrenInheritNameAndClass) {
   EXPECT_EQ(out.ready_class, ReadyClass::kCritical);
 }
 
-// --- the scheduler
-// -------------------------------------------------------------------------------------------------
+// --- the scheduler -------------------------------------------------------------------------------
 
 struct CountingNode : ReadyNode {
   CountingNode(Scheduler& scheduler_in, ReadyClass of, int& count_in)

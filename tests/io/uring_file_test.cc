@@ -1,7 +1,7 @@
-// Aim: real files through the ring: every method of durable writing, registered and plain buffers, short writes, the
-// errors of io/file.h, directories and their lock.
-// Method: files on the disk below the working directory; RLIMIT_FSIZE makes writes short and then fail as a full disk
-// would. Power loss is the simulator's matter.
+// Aim: real files through the ring: every method of durable writing, registered and plain buffers,
+// short writes, the errors of io/file.h, directories and their lock. Method: files on the disk
+// below the working directory; RLIMIT_FSIZE makes writes short and then fail as a full disk would.
+// Power loss is the simulator's matter.
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/vfs.h>
@@ -263,8 +263,7 @@ Task<void> ReleaseAfter(Runtime& runtime, std::unique_ptr<DirectoryLock> lock, D
 
 Task<void> LockTwice(Stage& stage) {
   Runtime& runtime = stage.runtime;
-  StatusOr<std::unique_ptr<DirectoryLock>> first =
-      co_await runtime.LockDirectory(stage.directory);
+  StatusOr<std::unique_ptr<DirectoryLock>> first = co_await runtime.LockDirectory(stage.directory);
   EXPECT_TRUE(first.ok()) << first.status().ToString();
   const MonoTime start = runtime.Now();
   const StatusOr<std::unique_ptr<DirectoryLock>> second =

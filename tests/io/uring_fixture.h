@@ -1,5 +1,5 @@
-// What the tests of the io_uring runtime share: a host a test, a directory on a disk, and the check that no completion
-// was dropped.
+// What the tests of the io_uring runtime share: a host a test, a directory on a disk, and the check
+// that no completion was dropped.
 #pragma once
 
 #include <unistd.h>

@@ -1,6 +1,7 @@
-// Aim: what the conformance suite cannot see of the io_uring runtime's host, clock and cores: timers, signals, the end
-// with work pending, refusals of io_uring by name, limits raised, posts between threads.
-// Method: a host per test; waits are on events; capabilities and limits are changed for one test and put back.
+// Aim: what the conformance suite cannot see of the io_uring runtime's host, clock and cores:
+// timers, signals, the end with work pending, refusals of io_uring by name, limits raised, posts
+// between threads. Method: a host per test; waits are on events; capabilities and limits are
+// changed for one test and put back.
 #include "io/uring/uring_runtime.h"
 
 #include <liburing.h>
@@ -23,7 +24,7 @@
 namespace metastore::io::uring {
 namespace {
 
-// --- clock, timers, chance -----------------------------------------------------------------------------------------
+// --- clock, timers, chance -----------------------------------------------------------------------
 
 Task<void> SleepAndNote(Runtime& runtime, Duration span, std::vector<int64_t>& order) {
   const MonoTime until = runtime.Now() + span;
@@ -115,7 +116,7 @@ Task<void> ResolveNames(Stage& stage) {
 
 TEST(UringRuntimeTest, NamesResolve) { RunOn(SmallOptions(), ResolveNames); }
 
-// --- signals and the end -------------------------------------------------------------------------------------------
+// --- signals and the end -------------------------------------------------------------------------
 
 Task<void> AwaitTwoSignals(Stage& stage) {
   kill(getpid(), SIGTERM);
@@ -160,8 +161,8 @@ TEST(UringHostTest, ExitMayBeAskedForByAnyThread) {
   ASSERT_TRUE(host.ok());
   std::thread other;
   EXPECT_EQ((*host)->Run([&](std::span<Runtime* const>) {
-              other = std::thread([&] { (*host)->RequestExit(3); });
-            }),
+    other = std::thread([&] { (*host)->RequestExit(3); });
+  }),
             3);
   other.join();
 }
@@ -173,7 +174,7 @@ TEST(UringHostTest, HostThatNeverRunsIsFreed) {
   EXPECT_EQ((*host)->runtime(0).cores_count(), 1);
 }
 
-// --- refusals and limits -------------------------------------------------------------------------------------------
+// --- refusals and limits -------------------------------------------------------------------------
 
 Status RefusedWith(int error) {
   UringOptions options = SmallOptions();
@@ -201,7 +202,8 @@ TEST(UringSetupTest, OptionsListEveryProblem) {
   options.cq_entries = 17;
   options.offload_threads = 0;
   const std::string text = UringHost::Create(std::move(options)).status().ToString();
-  for (const char* part : {"reactors", "receive buffers", "CPU 100000", "arena", "ring entries", "offload"}) {
+  for (const char* part :
+       {"reactors", "receive buffers", "CPU 100000", "arena", "ring entries", "offload"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " in " << text;
   }
 }
@@ -222,7 +224,7 @@ class NoLockedMemory {
     less[0].effective &= ~(1u << CAP_IPC_LOCK);
     changed_ = syscall(SYS_capset, &header_, less) == 0;
     const rlimit none = {.rlim_cur = 2 * limits::kMiB,  // the rings fit, the arena does not
-                          .rlim_max = limit_.rlim_max};
+                         .rlim_max = limit_.rlim_max};
     changed_ = setrlimit(RLIMIT_MEMLOCK, &none) == 0 && changed_;
   }
   ~NoLockedMemory() {
@@ -274,7 +276,7 @@ TEST(UringSetupTest, DescriptorLimitIsRaisedToTheHardOne) {
   setrlimit(RLIMIT_NOFILE, &before);
 }
 
-// --- several cores -------------------------------------------------------------------------------------------------
+// --- several cores -------------------------------------------------------------------------------
 
 // Goes back and forth between two cores; each visit counts on the core it is on.
 struct Ball : ReadyNode {

@@ -1,6 +1,6 @@
-// Aim: every call given to Proposals and Reads comes back exactly once, with the right answer, and the
-// bounds hold. Method: calls made by coroutines on a simulated core arrive at a receiver of the test's,
-// which plays the pump's part; reads are confirmed by a real one-voter raft core.
+// Aim: every call given to Proposals and Reads comes back exactly once, with the right answer, and
+// the bounds hold. Method: calls made by coroutines on a simulated core arrive at a receiver of the
+// test's, which plays the pump's part; reads are confirmed by a real one-voter raft core.
 
 #include <gtest/gtest.h>
 

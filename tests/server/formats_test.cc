@@ -1,5 +1,5 @@
-// Aim: the server's own formats (members, hard state, publication) round-trip, refuse damage, and stay
-// as they are for ever. Method: tables, golden bytes, and truncation at every length.
+// Aim: the server's own formats (members, hard state, publication) round-trip, refuse damage, and
+// stay as they are for ever. Method: tables, golden bytes, and truncation at every length.
 
 #include <gtest/gtest.h>
 
@@ -95,7 +95,11 @@ TEST(Members, AttributesOfAStrangerAreIgnored) {
 TEST(HardStateFormat, RoundTripsAndStaysAsItIs) {
   const raft::HardState state{.term = Term(3), .vote = NodeId(7), .commit = LogIndex(260)};
   const std::string bytes = EncodeHardState(state);
-  EXPECT_EQ(Hex(bytes), "01" "0300000000000000" "0700000000000000" "0401000000000000");
+  EXPECT_EQ(Hex(bytes),
+            "01"
+            "0300000000000000"
+            "0700000000000000"
+            "0401000000000000");
   const StatusOr<raft::HardState> decoded = DecodeHardState(bytes);
   ASSERT_TRUE(decoded.ok());
   EXPECT_EQ(*decoded, state);

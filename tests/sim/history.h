@@ -5,7 +5,8 @@
 //  2. No two acknowledged writes have one revision.
 //  3. Real time: a call that began after another had returned sees no lower revision, and a write a
 //     higher one.
-//  4. A read returns the newest version at or below its header's revision, as the final store has it.
+//  4. A read returns the newest version at or below its header's revision, as the final store has
+//  it.
 // Together they make the register and compare-and-swap histories linearizable.
 #pragma once
 
@@ -20,7 +21,7 @@ namespace metastore::sim_test {
 
 struct WriteEvent {
   std::string key;
-  std::string value;     // empty: a delete
+  std::string value;  // empty: a delete
   int64_t revision = 0;
   MonoTime began;
   MonoTime returned;

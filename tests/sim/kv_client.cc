@@ -27,8 +27,8 @@ io::Task<StatusOr<std::string>> KvClient::Call(std::string method, std::string m
                                                MonoTime deadline) {
   const bool connected = co_await Connect(deadline);
   if (!connected) co_return UnavailableError("no connection");
-  StatusOr<std::string> reply = co_await client_->Call("/etcdserverpb.KV/" + method, {},
-                                                       std::move(message), deadline);
+  StatusOr<std::string> reply =
+      co_await client_->Call("/etcdserverpb.KV/" + method, {}, std::move(message), deadline);
   co_return reply;
 }
 

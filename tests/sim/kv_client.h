@@ -1,5 +1,5 @@
-// KvClient: an etcd client on a simulated machine: typed KV calls over one gRPC connection, real bytes
-// all the way. Reconnects by itself after Reset; one per task.
+// KvClient: an etcd client on a simulated machine: typed KV calls over one gRPC connection, real
+// bytes all the way. Reconnects by itself after Reset; one per task.
 #pragma once
 
 #include <memory>
@@ -31,7 +31,8 @@ struct TxnAck {
 
 class KvClient final {
  public:
-  KvClient(io::Runtime& runtime, io::Address server) : runtime_(runtime), server_(std::move(server)) {}
+  KvClient(io::Runtime& runtime, io::Address server)
+      : runtime_(runtime), server_(std::move(server)) {}
 
   // Connects if need be; false if that fails by `deadline`.
   io::Task<bool> Connect(MonoTime deadline);

@@ -160,7 +160,8 @@ io::Task<bool> NodeHarness::OneOperation(KvClient& client, const WorkloadOptions
     StatusOr<ReadAck> read = co_await client.Get(key, 0, deadline);
     if (!read.ok()) co_return false;
     const MonoTime swap_began = world_.Now();
-    StatusOr<TxnAck> swap = co_await client.CompareAndSwap(key, read->mod_revision, value, deadline);
+    StatusOr<TxnAck> swap =
+        co_await client.CompareAndSwap(key, read->mod_revision, value, deadline);
     if (swap.ok() && swap->succeeded) {
       history_.Acknowledged({key, value, swap->revision, swap_began, world_.Now()});
     }

@@ -1,7 +1,8 @@
-// NodeHarness: one member on a simulated machine, booted as main.cc boots it, with clients beside it.
+// NodeHarness: one member on a simulated machine, booted as main.cc boots it, with clients beside
+// it.
 //
-// Crash (whatever killed the process), Stop and Boot may alternate; the disk stays. Workload tasks run
-// on a machine of their own and never stop for a crash: to them it is a lost connection.
+// Crash (whatever killed the process), Stop and Boot may alternate; the disk stays. Workload tasks
+// run on a machine of their own and never stop for a crash: to them it is a lost connection.
 #pragma once
 
 #include <memory>
@@ -46,8 +47,8 @@ class NodeHarness final {
   io::Runtime& client_runtime() { return client_.runtime(); }
   io::Address address() const { return {machine_.ip(), 2379}; }
 
-  // Starts the process and waits until the node serves, has failed to start, or has died on the way.
-  // Not serving: kAborted if it died, else Start's error.
+  // Starts the process and waits until the node serves, has failed to start, or has died on the
+  // way. Not serving: kAborted if it died, else Start's error.
   Status Boot();
   // Ends the process: at once (kill or power loss; already dead is fine), or as SIGTERM does.
   void Kill();

@@ -1,9 +1,10 @@
-// Aim: one member loses nothing acknowledged, repeats no revision, and replays from its seed, whatever
-// its disk and its power do. Method: the Node of main.cc on simulated runtimes, clients with real
-// bytes, crashes at exact operations and at random; every acknowledged write is read back.
+// Aim: one member loses nothing acknowledged, repeats no revision, and replays from its seed,
+// whatever its disk and its power do. Method: the Node of main.cc on simulated runtimes, clients
+// with real bytes, crashes at exact operations and at random; every acknowledged write is read
+// back.
 //
-// MS_SIM_SEEDS (default 20) and MS_SIM_FROM choose the seeds of the random runs; a failure prints the
-// seed and `./tools/dev sim --seeds 1 --from SEED` replays it.
+// MS_SIM_SEEDS (default 20) and MS_SIM_FROM choose the seeds of the random runs; a failure prints
+// the seed and `./tools/dev sim --seeds 1 --from SEED` replays it.
 
 #include <gtest/gtest.h>
 
@@ -171,7 +172,8 @@ TEST_P(NodeSim, AFullDiskRefusesWritesServesReadsAndRecoversByItself) {
   Status refused;
   int64_t accepted = 0;
   for (int i = 0; i < 400 && refused.ok(); ++i) {
-    const StatusOr<PutAck> ack = harness.OnClient(client.Put("k", std::string(1 << 20, 'x'), deadline()));
+    const StatusOr<PutAck> ack =
+        harness.OnClient(client.Put("k", std::string(1 << 20, 'x'), deadline()));
     refused = ack.status();
     if (ack.ok()) accepted = ack->revision;
   }
@@ -199,8 +201,8 @@ TEST_P(NodeSim, LonePutsCostOneDurableWriteEachAndIdleCostsNone) {
   const uint64_t before = harness.disk().counters().durable_writes;
   constexpr uint64_t kPuts = 50;
   for (uint64_t i = 0; i < kPuts; ++i) {
-    const StatusOr<PutAck> ack = harness.OnClient(
-        client.Put("k", "v", harness.client_runtime().Now() + Seconds(5)));
+    const StatusOr<PutAck> ack =
+        harness.OnClient(client.Put("k", "v", harness.client_runtime().Now() + Seconds(5)));
     ASSERT_TRUE(ack.ok()) << ack.status();
   }
   EXPECT_EQ(harness.disk().counters().durable_writes - before, kPuts);

@@ -40,10 +40,11 @@ class RunTestsTest(unittest.TestCase):
 
     def test_builds_are_joined_and_labels_select(self):
         self.build("one", [("a", "true", 'LABELS "x"'), ("b", "true", 'LABELS "y"')])
-        self.build("two", [("a", "true", 'LABELS "x"'), ("b", "false", 'LABELS "y"')])
-        status, lines = self.run_tests("one=", "two=x")
+        two = [("a", "true", "x"), ("b", "false", "y"), ("c", "true", "z"), ("d", "false", "zz")]
+        self.build("two", [(name, shell, f'LABELS "{label}"') for name, shell, label in two])
+        status, lines = self.run_tests("one=", "two=x,z")
         self.assertEqual(status, 0, lines)
-        self.assertIn("tests: one 2, two 1", lines)
+        self.assertIn("tests: one 2, two 2", lines)
         self.assertTrue(any(line.startswith("100% tests passed") for line in lines[-12:]), lines)
 
     def test_a_failure_is_named_by_build_and_fails_the_run(self):

@@ -209,6 +209,15 @@ class TidyTest(unittest.TestCase):
         ratchet = (self.root / "tools/tidy_ratchet.txt").read_text()
         self.assertEqual(ratchet, "# Exceptions.\nfile-lines wal/a.cc 605\n")
 
+    def test_the_first_ratchet_lists_what_is_there(self):
+        self.write("wal/b.cc", "int a;\n" * 700)
+        (self.root / "tools").mkdir()
+        self.tidy("--shrink")
+        self.assertIn(
+            "file-lines wal/b.cc 700\n", (self.root / "tools/tidy_ratchet.txt").read_text()
+        )
+        self.assertEqual(self.tidy(), [])
+
     # --- the rest
 
     def test_headers_open_with_a_comment_and_a_guard(self):

@@ -194,6 +194,7 @@ TEST(LogTest, EveryDurableMethodKeepsWhatItAcknowledged) {
 TEST(LogTest, AnAppendLargerThanAFrameIsSplitInOrder) {
   WalMachine machine;
   machine.MustOpen();
+  ASSERT_TRUE(machine.WaitFor([&] { return machine.log().stats().segments_prepared == 3; }));
   std::vector<OwnedRecord> records{HardState("first of all")};
   for (uint64_t i = 1; i <= 20; ++i) records.push_back(Entry(i, 1, std::string(9000, 'x')));
   const uint64_t before = machine.log().stats().frames;

@@ -229,7 +229,8 @@ std::vector<std::string> WalMachine::LivePaths() {
   SegmentSeq first_live;
   for (const std::string& path : disk().ListFiles()) {
     SegmentHeader header;
-    if (DecodeSegmentHeader(disk().ReadCached(path, 0, kBlockBytes), header) != Decoded::kGood ||
+    const std::string bytes = disk().ReadCached(path, 0, kBlockBytes);
+    if (bytes.size() < kBlockBytes || DecodeSegmentHeader(bytes, header) != Decoded::kGood ||
         header.state != SegmentState::kActive) {
       continue;
     }
