@@ -103,6 +103,7 @@ GroupOptions StateCore::MakeGroupOptions() {
   options.raft.pre_vote = config_.raft.pre_vote;
   options.snapshot_count = config_.raft.snapshot_count;
   options.snapshot_catchup_entries = config_.raft.snapshot_catchup_entries;
+  options.snapshot_log_bytes = config_.storage.wal_segment_bytes;
   options.quota_bytes = QuotaOf(config_.request.quota_bytes);
   options.self.id = identity_.member;
   options.self.name = config_.member.name;

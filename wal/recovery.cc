@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "wal/parts.h"
 #include "wal/replayer.h"
 #include "wal/scan.h"
 
@@ -35,6 +36,10 @@ class Recovery final {
   io::Task<Status> Discard(ScannedFile& file);
   io::Task<Status> Zero(ScannedFile& file, uint64_t from);
   io::Task<Status> SortFiles();
+  io::Task<Status> MakeTailDurable();
+  io::Task<Status> RewriteFrame(Segment& segment, uint32_t ordinal);
+  io::Task<Status> RewriteFooter(Segment& segment);
+  io::Task<Status> RewriteHeader(Segment& segment);
   Status FindingStatus() const;
   void SetPosition();
   bool Reusable(const ScannedFile& file) const;
@@ -58,7 +63,9 @@ io::Task<Status> Recovery::Run() {
   if (!cut.ok()) co_return cut;
   SetPosition();
   Status sorted = co_await SortFiles();
-  co_return sorted;
+  if (!sorted.ok()) co_return sorted;
+  Status durable = co_await MakeTailDurable();
+  co_return durable;
 }
 
 io::Task<Status> Recovery::FlushAll() {
@@ -231,6 +238,67 @@ io::Task<Status> Recovery::SortFiles() {
     if (!removed.ok()) co_return removed;
   }
   co_return OkStatus();
+}
+
+// A frame that nothing later promises can be readable and yet not durable: after a failed flush, or a
+// kill before one, a device shows bytes that the next power loss takes away. What is accepted is made
+// durable here, before the new epoch promises it. The same bytes are written again, so that wherever
+// this is torn, every sector has them.
+io::Task<Status> Recovery::MakeTailDurable() {
+  uint32_t left = limits::kWalDepthMax;
+  for (size_t i = result_->segments.size(); i > 0 && left > 0; --i) {
+    Segment& segment = *result_->segments.all()[i - 1];
+    Status footer = co_await RewriteFooter(segment);
+    if (!footer.ok()) co_return footer;
+    for (size_t count = segment.frames.size(); count > 0 && left > 0; --count, --left) {
+      Status frame = co_await RewriteFrame(segment, static_cast<uint32_t>(count - 1));
+      if (!frame.ok()) co_return frame;
+    }
+  }
+  co_return OkStatus();
+}
+
+io::Task<Status> Recovery::RewriteFrame(Segment& segment, uint32_t ordinal) {
+  StatusOr<ReadFrame> read =
+      co_await ReadFrameAt(runtime_, scan_.stream(), segment, ordinal);
+  if (!read.ok()) co_return read.status();
+  if (ordinal == 0) {
+    Status header = co_await RewriteHeader(segment);
+    if (!header.ok()) co_return header;
+  }
+  const std::span<char> bytes(read->buffer.data(), read->frame.bytes.size());
+  const StatusOr<size_t> written =
+      co_await segment.file.file->DurableWrite(read->frame.offset, bytes, options_.method);
+  co_return written.status();
+}
+
+io::Task<Status> Recovery::RewriteHeader(Segment& segment) {
+  io::IoBuffer block = runtime_.AllocateBuffer(kSegmentHeaderBytes);
+  const auto scanned = std::ranges::find_if(scan_.files(), [&](const ScannedFile& file) {
+    return file.number == segment.file.number;
+  });
+  CHECK(scanned != scan_.files().end());
+  EncodeSegmentHeader(scanned->header, block.data());
+  const std::span<char> bytes(block.data(), kSegmentHeaderBytes);
+  const StatusOr<size_t> written =
+      co_await segment.file.file->DurableWrite(0, bytes, options_.method);
+  co_return written.status();
+}
+
+io::Task<Status> Recovery::RewriteFooter(Segment& segment) {
+  if (segment.footer_blocks == 0) co_return OkStatus();
+  const size_t size = size_t{segment.footer_blocks} * kBlockBytes;
+  const uint64_t offset = uint64_t{segment.footer_block} * kBlockBytes;
+  io::IoBuffer buffer = runtime_.AllocateBuffer(size);
+  const std::span<char> bytes(buffer.data(), size);
+  const StatusOr<size_t> read =
+      co_await segment.file.file->Read(offset, bytes, buffer.registered_index());
+  if (!read.ok()) co_return read.status();
+  // A damaged one is left alone: footers only spare reading frames.
+  if (FooterHash({bytes.data(), bytes.size()}) != segment.footer_hash) co_return OkStatus();
+  const StatusOr<size_t> written =
+      co_await segment.file.file->DurableWrite(offset, bytes, options_.method);
+  co_return written.status();
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ struct HarnessOptions {
   int reactors = 1;
   uint64_t snapshot_count = 10000;
   int wal_depth = 1;
-  uint64_t segment_bytes = 512 * limits::kKiB;
+  uint64_t segment_bytes = 256 * limits::kKiB;
   sim::SimOptions world;
 };
 
