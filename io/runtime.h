@@ -54,7 +54,7 @@ class DirectoryLock {
 class Runtime : public TimerService {
  public:
   // --- this core
-  // ----------------------------------------------------------------------------------------------------
+  // -----------------------------------------------------------------------------------------------
   virtual Scheduler& scheduler() = 0;
   virtual int core() const = 0;         // 0-based
   virtual int cores_count() const = 0;  // of the node
@@ -67,7 +67,7 @@ class Runtime : public TimerService {
   Random() = 0;  // uniform 64 bits; unpredictable in production, seeded in simulation
 
   // --- other cores
-  // --------------------------------------------------------------------------------------------------
+  // -----------------------------------------------------------------------------------------------
   // Pushes `node` on `core`'s scheduler (its own core too), in order with earlier posts from here.
   // The node belongs to the other core from then on. False, and the node untouched, when the ring
   // to that core is full (limits::kPostRingSlots). After the other core has stopped the node never
@@ -94,7 +94,7 @@ class Runtime : public TimerService {
   virtual IoBuffer AllocateBuffer(size_t bytes) = 0;
 
   // --- network
-  // ------------------------------------------------------------------------------------------------------
+  // -----------------------------------------------------------------------------------------------
   // Several cores of a node may listen on one address: connections are spread over them.
   virtual StatusOr<std::unique_ptr<Listener>> Listen(const Address& address) = 0;
   virtual Task<StatusOr<std::unique_ptr<Socket>>> Connect(Address address, MonoTime deadline) = 0;
@@ -102,7 +102,7 @@ class Runtime : public TimerService {
   virtual Task<StatusOr<std::vector<Address>>> Resolve(std::string host, uint16_t port) = 0;
 
   // --- elsewhere
-  // ----------------------------------------------------------------------------------------------------
+  // -----------------------------------------------------------------------------------------------
   // Runs `work` on a small thread pool (a delayed call in simulation): pure computing and calls
   // that block. It must touch only what it owns; completes after it returned.
   virtual Task<void> Offload(const char* name, std::function<void()> work) = 0;

@@ -74,6 +74,8 @@ class Http2Connection final {
   io::Task<void> ReadLoop();
   io::Task<void> WriteLoop();
   void Feed(std::string_view bytes);
+  // For the writer: frames to make, or frames that the session made while it was fed.
+  bool HasWork() { return session_->wants_pump() || !session_->Output().empty(); }
   bool OutputFull() {
     const bool send_stuck =
         send_due_ != MonoTime::Max() && sending_.size() >= net_limits::kOutputBytesHigh;
@@ -126,7 +128,7 @@ void Http2Connection::Feed(std::string_view bytes) {
   if (session_->finished()) return;  // only waiting for the peer to close
   // A fault is noted by the session; the writer sends the GOAWAY and ends.
   const Status fed = session_->Feed(host_.runtime.Now(), bytes);
-  if (!fed.ok() || session_->wants_pump() || session_->finished()) wake_.NotifyOne();
+  if (!fed.ok() || HasWork() || session_->finished()) wake_.NotifyOne();
 }
 
 io::Task<void> Http2Connection::ReadLoop() {
@@ -205,7 +207,7 @@ void Http2Connection::OnTick() {
   if (settings_late || now >= send_due_) ++host_.stats.timeouts;
   if (settings_late || now >= send_due_ || now >= linger_due_) return stream_.Close();
   const Status alive = session_->Tick(now);
-  if (!alive.ok() || session_->wants_pump()) wake_.NotifyOne();
+  if (!alive.ok() || HasWork()) wake_.NotifyOne();
   ArmTick();
 }
 

@@ -91,6 +91,12 @@ io::Task<Status> StateCore::OpenLog() {
   StatusOr<std::unique_ptr<wal::Log>> log = co_await wal::Log::Open(runtime_, std::move(options));
   MS_CO_RETURN_IF_ERROR(log.status());
   log_ = *std::move(log);
+  if (log_->LastIndex(GroupOptions().id) == LogIndex(0) &&
+      config_.cluster.initial_state == ClusterState::kExisting) {
+    co_return FailedPreconditionError(
+        "--initial-cluster-state=existing, but the data directory ", config_.member.data_dir,
+        " is new: joining a running cluster is not offered yet; use --initial-cluster-state=new");
+  }
   identity_.boot = static_cast<uint32_t>(log_->boot_count());
   co_return OkStatus();
 }

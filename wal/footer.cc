@@ -42,7 +42,8 @@ void FooterBuilder::Add(GroupId group, uint64_t sequence, const Effect& effect) 
   }
   Effect& run = run_.effect;
   if (has_run_ && run_.group == group && run.kind == effect.kind && IsEntryKind(effect.kind) &&
-      run.term == effect.term && run.frame == effect.frame && run.index + run.count == effect.index) {
+      run.term == effect.term && run.frame == effect.frame &&
+      run.index + run.count == effect.index) {
     run.count += effect.count;
     return;
   }

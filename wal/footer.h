@@ -1,11 +1,13 @@
-// The footer of a sealed segment: what its records do to each group's index, without the entries' bytes, so that opening
-// a long log reads a few blocks of a segment instead of all of it. Pure.
+// The footer of a sealed segment: what its records do to each group's index, without the entries'
+// bytes, so that opening a long log reads a few blocks of a segment instead of all of it. Pure.
 //
 //   magic, hash, version, bytes, blocks used | segment, first LSN, last LSN, last frame's hash
-//   | lengths of the frames in blocks | groups: id, first and last sequence, last hard state | effects, in log order
+//   | lengths of the frames in blocks | groups: id, first and last sequence, last hard state |
+//   effects, in log order
 //
-// It follows the last frame and is part of the same durable write. It is an aid only: a segment whose footer is missing
-// or damaged is scanned frame by frame, and where the footer would grow beyond its cap none is written.
+// It follows the last frame and is part of the same durable write. It is an aid only: a segment
+// whose footer is missing or damaged is scanned frame by frame, and where the footer would grow
+// beyond its cap none is written.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +20,8 @@
 
 namespace metastore::wal {
 
-// What a record, or a run of `count` entries of consecutive indexes and one term in one frame, does to its group.
+// What a record, or a run of `count` entries of consecutive indexes and one term in one frame, does
+// to its group.
 struct Effect {
   RecordKind kind = RecordKind::kEntry;
   Term term;
@@ -52,19 +55,21 @@ struct Footer {
   std::vector<FooterEffect> effects;  // their bytes view what was decoded
 };
 
-// Gathers the footer of the segment being written. Hard states are kept once a group, all else in log order.
+// Gathers the footer of the segment being written. Hard states are kept once a group, all else in
+// log order.
 class FooterBuilder final {
  public:
   explicit FooterBuilder(size_t bytes_max) : bytes_max_(bytes_max) {}
 
   void Add(GroupId group, uint64_t sequence, const Effect& effect);
-  // An upper bound of the encoded size, whole blocks, for `frames` frames; 0 once the cap was passed.
+  // An upper bound of the encoded size, whole blocks, for `frames` frames; 0 once the cap was
+  // passed.
   size_t BytesBound(size_t frames) const;
   // False: beyond the cap, no footer will be written.
   bool usable() const { return usable_; }
 
-  // Whole blocks. `footer` gives segment, LSNs, hash and frames; groups and effects are the builder's.
-  // The first eight bytes after the magic are the hash.
+  // Whole blocks. `footer` gives segment, LSNs, hash and frames; groups and effects are the
+  // builder's. The first eight bytes after the magic are the hash.
   std::string Encode(const Footer& footer, uint64_t stream);
 
  private:

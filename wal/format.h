@@ -1,15 +1,20 @@
-// The bytes of the log, pure: segment headers, frame headers and records. The footer is in wal/footer.h. All integers
-// are little-endian; a block is limits::kBlockBytes (4 KiB).
+// The bytes of the log, pure: segment headers, frame headers and records. The footer is in
+// wal/footer.h. All integers are little-endian; a block is limits::kBlockBytes (4 KiB).
 //
-//   segment file   block 0: segment header | frames, each from a block boundary | footer, once sealed | leftovers
-//   frame          header (192 bytes) | records | zeros to the block boundary
-//   record         kind, tag, group, sequence, term, index, length (varints but the first two), bytes
+//   segment file   block 0: segment header | frames, each from a block boundary | footer, once
+//   sealed | leftovers frame          header (192 bytes) | records | zeros to the block boundary
+//   record         kind, tag, group, sequence, term, index, length (varints but the first two),
+//   bytes
 //
 // Three things make a frame found on disk the one that belongs there:
-//  1. its header hash is seeded by the stream (a random number made with the log, so that no payload can imitate a
-//     frame), the segment's sequence number and the block: stale frames of recycled files and misdirected writes fail;
-//  2. its body hash (everything after the header, zeros included) is seeded by stream, epoch and LSN;
-//  3. `previous_hash` is the header hash of the frame before, which covers that one's body hash: a chain.
+//  1. its header hash is seeded by the stream (a random number made with the log, so that no
+//  payload can imitate a
+//     frame), the segment's sequence number and the block: stale frames of recycled files and
+//     misdirected writes fail;
+//  2. its body hash (everything after the header, zeros included) is seeded by stream, epoch and
+//  LSN;
+//  3. `previous_hash` is the header hash of the frame before, which covers that one's body hash: a
+//  chain.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +35,8 @@ using SegmentSeq = StrongId<struct SegmentSeqTag>;
 inline constexpr uint16_t kFormatVersion = 1;
 inline constexpr size_t kBlockBytes = limits::kBlockBytes;
 inline constexpr size_t kSegmentHeaderBytes = kBlockBytes;
-inline constexpr size_t kFrameHeaderBytes = 192;  // within one 512-byte sector, which is written atomically
+inline constexpr size_t kFrameHeaderBytes =
+    192;  // within one 512-byte sector, which is written atomically
 inline constexpr size_t kFlushTracesMax = 4;
 // Room that one record needs besides its bytes.
 inline constexpr size_t kRecordOverheadMax = 2 + 5 * kVarintBytesMax;
@@ -39,7 +45,7 @@ inline constexpr size_t RoundUpToBlock(size_t bytes) {
   return (bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
 }
 
-// --- segment header -------------------------------------------------------------------------------------------------
+// --- segment header
 
 enum class SegmentState : uint8_t {
   kPrepared = 1,  // allocated and filled with zeros, not part of the log
@@ -54,14 +60,14 @@ struct SegmentHeader {
   uint64_t file = 0;           // the number in the file's name
   uint64_t segment_bytes = 0;  // size of the file
   WallTime written;
-  bool recycled = false;       // leftovers of older segments lie after the last frame, not zeros
+  bool recycled = false;  // leftovers of older segments lie after the last frame, not zeros
   // kActive only:
   SegmentSeq segment;
-  SegmentSeq first_live;       // no segment before this one is needed any more
-  Epoch epoch;                 // the boot count when it was begun
+  SegmentSeq first_live;  // no segment before this one is needed any more
+  Epoch epoch;            // the boot count when it was begun
   Lsn first_lsn;
   uint64_t previous_hash = 0;  // header hash of the frame before; 0 for the first of the log
-  uint32_t previous_footer_block = 0;   // where the segment before has its footer; 0: it has none
+  uint32_t previous_footer_block = 0;  // where the segment before has its footer; 0: it has none
   uint32_t previous_footer_blocks = 0;
   uint64_t previous_footer_hash = 0;
 
@@ -79,17 +85,18 @@ void EncodeSegmentHeader(const SegmentHeader& header, char* to);
 // `bytes` holds at least kSegmentHeaderBytes.
 Decoded DecodeSegmentHeader(std::string_view bytes, SegmentHeader& header);
 
-// --- frame header ---------------------------------------------------------------------------------------------------
+// --- frame header
 
 enum FrameFlag : uint32_t {
-  kFrameHasHardState = 1,     // some record is a hard state or restates one
-  kFramePromiseOnly = 2,      // written after idling, only to promise the frames before it
-  kFrameStartsEpoch = 4,      // the first one after an open
-  kFrameStartsSegment = 8,    // a segment header lies right before it
-  kFrameSealsSegment = 16,    // the last one of its segment
+  kFrameHasHardState = 1,   // some record is a hard state or restates one
+  kFramePromiseOnly = 2,    // written after idling, only to promise the frames before it
+  kFrameStartsEpoch = 4,    // the first one after an open
+  kFrameStartsSegment = 8,  // a segment header lies right before it
+  kFrameSealsSegment = 16,  // the last one of its segment
 };
 
-// A durable write that completed since the last frame was submitted: the log is its own trace of the flush path.
+// A durable write that completed since the last frame was submitted: the log is its own trace of
+// the flush path.
 struct FlushTrace {
   Lsn lsn;
   uint32_t latency_us = 0;  // from submission to completion, at most UINT32_MAX
@@ -102,22 +109,22 @@ struct FrameHeader {
   uint32_t flags = 0;  // of FrameFlag
   Epoch epoch;
   Lsn lsn;
-  uint32_t frame_bytes = 0;   // header, body and padding: whole blocks
-  uint32_t body_bytes = 0;    // the records
+  uint32_t frame_bytes = 0;  // header, body and padding: whole blocks
+  uint32_t body_bytes = 0;   // the records
   uint32_t record_count = 0;
-  uint32_t requests = 0;      // client requests it serves
+  uint32_t requests = 0;  // client requests it serves
   uint64_t previous_hash = 0;
-  Lsn durable;                // the promise: every frame up to this one was durable when this one was submitted
+  Lsn durable;  // the promise: every frame up to this one was durable when this one was submitted
   SegmentSeq segment;
-  uint32_t block = 0;         // where it starts in its segment
-  uint32_t gather_us = 0;     // from its first record to its submission
+  uint32_t block = 0;      // where it starts in its segment
+  uint32_t gather_us = 0;  // from its first record to its submission
   WallTime submit_wall;
   MonoTime submit_mono;
-  SegmentSeq first_live;      // no segment before this one is needed any more
+  SegmentSeq first_live;  // no segment before this one is needed any more
   uint8_t trace_count = 0;
   FlushTrace traces[kFlushTracesMax];
   uint64_t body_hash = 0;
-  uint64_t hash = 0;          // of the header; the next frame's previous_hash
+  uint64_t hash = 0;  // of the header; the next frame's previous_hash
 
   bool operator==(const FrameHeader&) const = default;
 };
@@ -129,10 +136,11 @@ struct FramePlace {
   uint32_t block = 0;
 };
 
-// Computes both hashes of the frame at `frame` (whose body and padding are in place), stores them in `header`, and
-// writes the header there.
+// Computes both hashes of the frame at `frame` (whose body and padding are in place), stores them
+// in `header`, and writes the header there.
 void EncodeFrameHeader(FrameHeader& header, uint64_t stream, char* frame);
-// Decodes and checks the header alone: magic, version, hash, place, and that its lengths are consistent.
+// Decodes and checks the header alone: magic, version, hash, place, and that its lengths are
+// consistent.
 //   bytes   at least kFrameHeaderBytes
 Decoded DecodeFrameHeader(std::string_view bytes, const FramePlace& place, FrameHeader& header);
 // Whether the magic of frames is there, nothing else.
@@ -143,7 +151,7 @@ inline std::string_view FrameBody(const FrameHeader& header, std::string_view fr
   return frame.substr(kFrameHeaderBytes, header.body_bytes);
 }
 
-// --- records --------------------------------------------------------------------------------------------------------
+// --- records
 
 struct LoggedRecord {
   GroupId group;

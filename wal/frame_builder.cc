@@ -72,8 +72,7 @@ void FrameBuilder::PutFooter(std::string_view footer) {
 
 std::span<char> FrameBuilder::bytes() {
   const size_t skipped = has_segment_header_ ? 0 : kSegmentHeaderBytes;
-  return {buffer_.data() + skipped,
-          kSegmentHeaderBytes - skipped + frame_bytes() + footer_bytes_};
+  return {buffer_.data() + skipped, kSegmentHeaderBytes - skipped + frame_bytes() + footer_bytes_};
 }
 
 }  // namespace metastore::wal

@@ -1,5 +1,6 @@
-// FrameBuilder: one frame in the making, in one I/O buffer: [segment header] frame [footer]. Records are encoded in
-// place; the only copy beyond the caller's bytes is that of a buffer that had to grow.
+// FrameBuilder: one frame in the making, in one I/O buffer: [segment header] frame [footer].
+// Records are encoded in place; the only copy beyond the caller's bytes is that of a buffer that
+// had to grow.
 //
 // Owner: Writer. The buffer must stay as it is from Seal until the write has completed.
 #pragma once
@@ -27,7 +28,8 @@ class FrameBuilder final {
 
   // Fills header's lengths, count and hashes and writes it. No Add may follow.
   void Seal(FrameHeader& header, uint64_t stream);
-  // After Seal: the header of the segment that begins with this frame; the footer of the one that ends with it.
+  // After Seal: the header of the segment that begins with this frame; the footer of the one that
+  // ends with it.
   void PutSegmentHeader(const SegmentHeader& header);
   void PutFooter(std::string_view footer);
 

@@ -55,7 +55,8 @@ Status GroupLog::Admits(const Effect& effect) const {
         return DataLossError("a run of ", effect.count, " entries");
       }
       if (effect.index < first()) return Refused("entry", effect.index, "is below", first());
-      if (effect.index > last() + 1) return Refused("entry", effect.index, "leaves a gap after", last());
+      if (effect.index > last() + 1)
+        return Refused("entry", effect.index, "leaves a gap after", last());
       return OkStatus();
     case RecordKind::kRewrite:
     case RecordKind::kHealed:
@@ -227,8 +228,8 @@ Status GroupTable::ReplayFooter(const Footer& footer, SegmentTable& segments) {
     GroupLog& group = FindOrAdd(id);
     const bool gap = facts.first_sequence != group.next_sequence;
     if (facts.last_sequence < facts.first_sequence || (gap && group.next_sequence != 1)) {
-      return DataLossError("group ", id.value(), " lacks its records ", group.next_sequence,
-                           " to ", facts.first_sequence - 1);
+      return DataLossError("group ", id.value(), " lacks its records ", group.next_sequence, " to ",
+                           facts.first_sequence - 1);
     }
   }
   for (const FooterEffect& item : footer.effects) {

@@ -1,11 +1,13 @@
-// GroupLog: the index of one group's log: where each entry lies, and the group's hard state, snapshot meta and purge
-// point. GroupTable: those of all groups. The same code runs when records are appended and when they are replayed.
+// GroupLog: the index of one group's log: where each entry lies, and the group's hard state,
+// snapshot meta and purge point. GroupTable: those of all groups. The same code runs when records
+// are appended and when they are replayed.
 //
 // Owner: Log. Pure but for the live counts of the segments its slots point to.
 //
 // Invariants
 //  1. Slot i is entry purged.index + 1 + i; the last one is entry `last`.
-//  2. A slot is absent only during replay: its entry was moved forward by a rewrite that is yet to come.
+//  2. A slot is absent only during replay: its entry was moved forward by a rewrite that is yet to
+//  come.
 #pragma once
 
 #include <deque>
@@ -34,7 +36,8 @@ class GroupLog final {
     Lsn lsn;
   };
 
-  // What `effect` demands of the log before it; the message says what is wrong. Nothing changes on an error.
+  // What `effect` demands of the log before it; the message says what is wrong. Nothing changes on
+  // an error.
   Status Admits(const Effect& effect) const;
   // Admits, and does it.
   Status Apply(const Effect& effect, const Place& place, SegmentTable& segments);
@@ -84,7 +87,8 @@ class GroupTable final {
                 SegmentTable& segments);
   // Replays a whole segment from its footer. Errors: as Replay.
   Status ReplayFooter(const Footer& footer, SegmentTable& segments);
-  // kDataLoss if an entry's slot is absent: the segment that had it was freed, and its rewrite is missing.
+  // kDataLoss if an entry's slot is absent: the segment that had it was freed, and its rewrite is
+  // missing.
   Status CheckComplete() const;
 
  private:

@@ -1,15 +1,19 @@
-// Log: the write-ahead log of one state core. Records of all groups of the core share one stream of frames, and one
-// durable write (a frame) serves everything that waited for it.
+// Log: the write-ahead log of one state core. Records of all groups of the core share one stream of
+// frames, and one durable write (a frame) serves everything that waited for it.
 //
-// Owner: the node, one Log a state core; used on that core only. Format: wal/format.h. Life of the files, recovery and
-// what a failed write means: wal/README.md.
+// Owner: the node, one Log a state core; used on that core only. Format: wal/format.h. Life of the
+// files, recovery and what a failed write means: wal/README.md.
 //
 // Invariants
-//  1. An op completes with OK only when its records and everything appended before them by its group are durable.
+//  1. An op completes with OK only when its records and everything appended before them by its
+//  group are durable.
 //  2. Ops complete in the order of their frames; ops of one group in the order of their Append.
-//  3. Every record appended by one call is atomic as long as it fits one frame; beyond that, a prefix may survive.
-//  4. After the first failed write nothing more is written, and every waiting op completes with that error.
-//  5. An idle log writes nothing: 50 ms after the last frame one more may follow, which promises it, then none.
+//  3. Every record appended by one call is atomic as long as it fits one frame; beyond that, a
+//  prefix may survive.
+//  4. After the first failed write nothing more is written, and every waiting op completes with
+//  that error.
+//  5. An idle log writes nothing: 50 ms after the last frame one more may follow, which promises
+//  it, then none.
 #pragma once
 
 #include <memory>
@@ -29,29 +33,40 @@ struct LogOptions {
   ClusterId cluster;      // whose log this is; checked against every segment
   NodeId member;
   io::DurableMethod method = io::DurableMethod::kDsync;
-  uint32_t depth = 1;                                 // frames in flight, 1..limits::kWalDepthMax
-  uint64_t segment_bytes = limits::kSegmentBytes;     // whole blocks; smaller ones are for tests
-  uint64_t frame_bytes_max = limits::kFrameBytesMax;  // whole blocks, at least 16 KiB, at most a quarter of a segment
-  uint32_t prepared_target = 3;        // segments kept ready, at least 2: below 2 the log stops accepting
-  uint64_t free_bytes_reserve = 0;     // space the log leaves to others (room for one snapshot) when it makes segments
-  uint32_t rewrite_after_segments = 8; // longer logs may move the last entries of an idle group out of their oldest
-                                       // segment, so that it can be freed
-  Duration promise_after = Milliseconds(50);  // idle time after which the last frame is promised
-  bool verify_sealed = false;          // Open checks every byte of the log instead of trusting sealed segments' footers
+  uint32_t depth = 1;  // frames in flight, 1..limits::kWalDepthMax
+  // Whole blocks, at most 1 GiB; smaller ones than the default are for tests.
+  uint64_t segment_bytes = limits::kSegmentBytes;
+  // Whole blocks, at least 64 KiB, at most a quarter of a segment.
+  uint64_t frame_bytes_max = limits::kFrameBytesMax;
+  // Segments kept ready, at least 2: below 2 the log stops accepting. Two more than that, so that a
+  // busy log whose next segments are still being filled goes on accepting.
+  uint32_t prepared_target = 4;
+  // Space that the log leaves to others (room for one snapshot) when it makes segments.
+  uint64_t free_bytes_reserve = 0;
+  // Logs with more segments move the last entries of idle groups out of their oldest segment, so
+  // that it can be freed.
+  uint32_t rewrite_after_segments = 8;
+  // Idle time after which the last frame is promised.
+  Duration promise_after = Milliseconds(50);
+  // Open checks every byte of the log instead of trusting the footers of sealed segments.
+  bool verify_sealed = false;
 
   // kInvalidArgument listing every problem, separated by "; ".
   Status Validate() const;
 };
 
-// One Append under way, owned by the caller, who keeps it in place until it runs. The base is its completion: the caller
-// sets run, ready_class and name; the log pushes it on the scheduler, never inside Append.
+// One Append under way, owned by the caller, who keeps it in place until it runs. The base is its
+// completion: the caller sets run, ready_class and name; the log pushes it on the scheduler, never
+// inside Append.
 struct AppendOp : io::ReadyNode {
-  // False: not flushed for its own sake. The op completes once everything that its group appended before with
-  // must_sync is durable; its records ride in the next frame that is written for another reason.
+  // False: not flushed for its own sake. The op completes once everything that its group appended
+  // before with must_sync is durable; its records ride in the next frame that is written for
+  // another reason.
   bool must_sync = true;
   uint32_t requests = 0;  // client requests served, for the trace in the frame
 
-  // Results. Errors: those of Log's first failed write (io/file.h); kCancelled when the runtime stops.
+  // Results. Errors: those of Log's first failed write (io/file.h); kCancelled when the runtime
+  // stops.
   Status status;
   Lsn lsn;  // of the frame that holds the last record
 
@@ -59,32 +74,33 @@ struct AppendOp : io::ReadyNode {
 };
 
 struct LogStats {
-  uint64_t frames = 0;              // durable writes completed, of which
-  uint64_t promise_frames = 0;      //   written only to promise the one before
-  uint64_t bytes_written = 0;       // in frames, padding, headers and footers included
+  uint64_t frames = 0;          // durable writes completed, of which
+  uint64_t promise_frames = 0;  //   written only to promise the one before
+  uint64_t bytes_written = 0;   // in frames, padding, headers and footers included
   uint64_t bytes_padding = 0;
   uint64_t records = 0;
-  uint64_t record_bytes = 0;        // payload of the records
+  uint64_t record_bytes = 0;  // payload of the records
   uint64_t rewritten_records = 0;
   uint64_t segments_sealed = 0;
-  uint64_t segments_recycled = 0;   // went back to the pool
+  uint64_t segments_recycled = 0;  // went back to the pool
   uint64_t segments_live = 0;
   uint64_t segments_prepared = 0;
   uint64_t preparation_failures = 0;  // no space, most likely
-  uint64_t queued_bytes = 0;        // appended and not yet durable
-  Lsn durable;                      // last durable frame
-  MonoTime oldest_unfinished;       // when the oldest frame in flight was submitted; Max when none is
-  uint64_t last_flush_us = 0;       // latency of the last completed durable write
-  std::string preparation_error;    // the last one; empty once a preparation succeeded again
+  uint64_t queued_bytes = 0;          // appended and not yet durable
+  Lsn durable;                        // last durable frame
+  MonoTime oldest_unfinished;     // when the oldest frame in flight was submitted; Max when none is
+  uint64_t last_flush_us = 0;     // latency of the last completed durable write
+  std::string preparation_error;  // the last one; empty once a preparation succeeded again
 };
 
 class Log final {
  public:
-  // Opens the log in options.directory, or makes an empty one, and recovers: a torn tail is cut and zeroed, a new epoch
-  // begins, and the boot count is durable. The runtime outlives the log.
+  // Opens the log in options.directory, or makes an empty one, and recovers: a torn tail is cut and
+  // zeroed, a new epoch begins, and the boot count is durable. The runtime outlives the log.
   // Errors: kInvalidArgument     the options
-  //         kFailedPrecondition  a segment belongs to another cluster or member ("foreign"; names file and both ids)
-  //         kDataLoss            the log is damaged below what it promises, or its tail cannot be read: names file and
+  //         kFailedPrecondition  a segment belongs to another cluster or member ("foreign"; names
+  //         file and both ids) kDataLoss            the log is damaged below what it promises, or
+  //         its tail cannot be read: names file and
   //                              offset and says whether a hard state (a vote) may be hidden
   //         kResourceExhausted   no room for the first segment
   //         else                 as io::Runtime's file functions
@@ -95,36 +111,41 @@ class Log final {
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
 
-  // --- writing ------------------------------------------------------------------------------------------------------
+  // --- writing
 
-  // Appends `records` of `group` after everything appended before, copied before return. Visible at once in the index
-  // functions below; durable when `op` completes.
-  //   records   1 or more, of the kinds kEntry, kHardState, kSnapshotMeta, kTruncate, kPurge, kHealed. CHECKed: an
-  //             entry's index is above the purge point and at most one above the last; kTruncate and kPurge name
-  //             entries that exist or the ends of the log; kPurge's term is that entry's.
+  // Appends `records` of `group` after everything appended before, copied before return. Visible at
+  // once in the index functions below; durable when `op` completes.
+  //   records   1 or more, of the kinds kEntry, kHardState, kSnapshotMeta, kTruncate, kPurge,
+  //   kHealed. CHECKed: an
+  //             entry's index is above the purge point and at most one above the last; kTruncate
+  //             and kPurge name entries that exist or the ends of the log; kPurge's term is that
+  //             entry's.
   // Errors (then nothing was appended and op will not run):
   //   kInvalidArgument     a record larger than record_bytes_max()
-  //   kResourceExhausted   the window (limits::kWalQueuedBytesMax) is full: again after a completion; or no prepared
-  //                        segment is left: again when accepting(). The last one is kept for appends without entries,
-  //                        so that a purge can free space
+  //   kResourceExhausted   the window (limits::kWalQueuedBytesMax) is full: again after a
+  //   completion; or no prepared
+  //                        segment is left: again when accepting(). The last one is kept for
+  //                        appends without entries, so that a purge can free space
   //   kFailedPrecondition  the log is poisoned (names the failed write) or closed
   Status Append(GroupId group, std::span<const Record> records, AppendOp& op);
 
-  // Drops the group's entries up to and including `through` by a kPurge record; segments that no group needs go back to
-  // the pool once it is durable. No effect on an index below the purge point (op completes as an empty no-sync one).
-  // Errors: as Append; kOutOfRange  `through` is above the last entry
+  // Drops the group's entries up to and including `through` by a kPurge record; segments that no
+  // group needs go back to the pool once it is durable. No effect on an index below the purge point
+  // (op completes as an empty no-sync one). Errors: as Append; kOutOfRange  `through` is above the
+  // last entry
   Status Purge(GroupId group, LogIndex through, AppendOp& op);
 
   // Largest Record::bytes that Append takes.
   size_t record_bytes_max() const;
 
-  // False while fewer than two prepared segments are left (no space), or when poisoned: new client writes should be
-  // refused (ResourceExhausted) until it turns true again, which it does by itself.
+  // False while fewer than two prepared segments are left (no space), or when poisoned: new client
+  // writes should be refused (ResourceExhausted) until it turns true again, which it does by
+  // itself.
   bool accepting() const;
   // OK, or the failed write that stopped the log.
   const Status& poisoned() const;
 
-  // --- the index: what was appended, in memory, without I/O ---------------------------------------------------------
+  // --- the index: what was appended, in memory, without I/O
 
   // Groups that have records, ascending.
   std::vector<GroupId> Groups() const;
@@ -135,25 +156,28 @@ class Log final {
   // Of the purge point and every entry after it; nothing outside.
   StatusOr<Term> TermAt(GroupId group, LogIndex index) const;
 
-  // --- reading back -------------------------------------------------------------------------------------------------
+  // --- reading back
 
-  // Entries [begin, end) of `group` from disk, as many as fit in `bytes_max` (payload) but at least one. Each read frame
-  // is verified. There is no cache of entries here: raft keeps the recent ones in memory.
-  // Errors: kOutOfRange  empty range, below FirstIndex (purged, possibly while reading) or above LastIndex
+  // Entries [begin, end) of `group` from disk, as many as fit in `bytes_max` (payload) but at least
+  // one. Each read frame is verified. There is no cache of entries here: raft keeps the recent ones
+  // in memory. Errors: kOutOfRange  empty range, below FirstIndex (purged, possibly while reading)
+  // or above LastIndex
   //         kUnavailable the first one is not durable yet
   //         kDataLoss    damaged or unreadable: names file and offset
-  io::Task<StatusOr<std::vector<ReadRecord>>> ReadEntries(GroupId group, LogIndex begin, LogIndex end,
-                                                          size_t bytes_max);
+  io::Task<StatusOr<std::vector<ReadRecord>>> ReadEntries(GroupId group, LogIndex begin,
+                                                          LogIndex end, size_t bytes_max);
 
-  // --- the log as a whole -------------------------------------------------------------------------------------------
+  // --- the log as a whole
 
-  // Makes everything appended durable and promised, ends the background work and closes the files. No Append may
-  // follow; reads under way are waited for. Returns the poison, if any. Must be called, also on a poisoned log.
+  // Makes everything appended durable and promised, ends the background work and closes the files.
+  // No Append may follow; reads under way are waited for. Returns the poison, if any. Must be
+  // called, also on a poisoned log.
   io::Task<Status> Close();
 
-  bool created() const;         // Open found no log here
-  uint64_t boot_count() const;  // 1 at the first open, one more at each; durable before Open completes
-  Epoch epoch() const;          // the same number: incarnation of the tail
+  bool created() const;  // Open found no log here
+  uint64_t boot_count()
+      const;            // 1 at the first open, one more at each; durable before Open completes
+  Epoch epoch() const;  // the same number: incarnation of the tail
   LogStats stats() const;
 
   struct Parts;  // wal/parts.h

@@ -26,8 +26,8 @@ Status CheckRange(const GroupLog* group, LogIndex begin, LogIndex end) {
   const LogIndex first = group == nullptr ? LogIndex(1) : group->first();
   const LogIndex last = group == nullptr ? LogIndex(0) : group->last();
   if (begin < end && begin >= first && end <= last + 1) return OkStatus();
-  return OutOfRangeError("entries ", begin.value(), " up to ", end.value(),
-                         " are not in the log, ", first.value(), " to ", last.value());
+  return OutOfRangeError("entries ", begin.value(), " up to ", end.value(), " are not in the log, ",
+                         first.value(), " to ", last.value());
 }
 
 struct Wanted {
@@ -39,8 +39,8 @@ struct Wanted {
 
 // The wanted entries that lie in the frame `at` names, from wanted.next on without gaps; of two
 // versions in one frame the later one.
-std::vector<Record> FindEntries(const ReadFrame& read, const Wanted& wanted,
-                                const GroupLog& group, const GroupLog::Slot& at) {
+std::vector<Record> FindEntries(const ReadFrame& read, const Wanted& wanted, const GroupLog& group,
+                                const GroupLog::Slot& at) {
   std::vector<Record> found;
   RecordCursor cursor(read.frame);
   LoggedRecord logged;
@@ -84,8 +84,8 @@ io::Task<StatusOr<ReadFrame>> ReadFrameAt(io::Runtime& runtime, uint64_t stream,
   ReadFrame read;
   read.buffer = runtime.AllocateBuffer(size);
   io::File& file = *segment.file.file;
-  StatusOr<size_t> done = co_await file.Read(offset, {read.buffer.data(), size},
-                                             read.buffer.registered_index());
+  StatusOr<size_t> done =
+      co_await file.Read(offset, {read.buffer.data(), size}, read.buffer.registered_index());
   if (!done.ok()) co_return done.status();
   read.frame.offset = offset;
   read.frame.bytes = std::string_view(read.buffer.data(), size);
@@ -102,8 +102,8 @@ io::Task<StatusOr<ReadFrame>> ReadFrameAt(io::Runtime& runtime, uint64_t stream,
   co_return read;
 }
 
-io::Task<StatusOr<std::vector<ReadRecord>>> Log::ReadEntries(GroupId group, LogIndex begin, LogIndex end,
-                                                             size_t bytes_max) {
+io::Task<StatusOr<std::vector<ReadRecord>>> Log::ReadEntries(GroupId group, LogIndex begin,
+                                                             LogIndex end, size_t bytes_max) {
   const ReadUnderWay under_way(*parts_);
   std::vector<ReadRecord> entries;
   Wanted wanted{group, begin, end, bytes_max};

@@ -27,7 +27,7 @@ struct Log::Parts {
   Writer writer;
   io::Gate gate;
   std::optional<Rewriter> rewriter;
-  size_t reads = 0;         // under way
+  size_t reads = 0;  // under way
   io::Signal reads_ended;
   bool closed = false;
 };

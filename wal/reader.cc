@@ -14,13 +14,20 @@ constexpr size_t kReadAheadBytes = limits::kMiB;
 
 std::string_view FaultText(FrameFault fault) {
   switch (fault) {
-    case FrameFault::kNone: return "intact";
-    case FrameFault::kEnd: return "end of the segment";
-    case FrameFault::kNoFrame: return "no intact frame header";
-    case FrameFault::kBody: return "the frame's body does not match its header";
-    case FrameFault::kChain: return "the frame does not follow the one before it";
-    case FrameFault::kNewVersion: return "written by a later release";
-    case FrameFault::kUnreadable: return "cannot be read";
+    case FrameFault::kNone:
+      return "intact";
+    case FrameFault::kEnd:
+      return "end of the segment";
+    case FrameFault::kNoFrame:
+      return "no intact frame header";
+    case FrameFault::kBody:
+      return "the frame's body does not match its header";
+    case FrameFault::kChain:
+      return "the frame does not follow the one before it";
+    case FrameFault::kNewVersion:
+      return "written by a later release";
+    case FrameFault::kUnreadable:
+      return "cannot be read";
   }
   CHECK_UNREACHABLE();
 }
@@ -45,7 +52,8 @@ io::Task<StatusOr<std::string_view>> FileWindow::View(uint64_t offset, size_t si
   co_return std::string_view(buffer_.data() + (offset - begin_), size);
 }
 
-// Makes [offset, offset + size) the start of the buffer, keeping what it has of it, and reads ahead.
+// Makes [offset, offset + size) the start of the buffer, keeping what it has of it, and reads
+// ahead.
 io::Task<Status> FileWindow::Fill(uint64_t offset, size_t size) {
   const uint64_t file_bytes = file_.size() / kBlockBytes * kBlockBytes;
   const size_t wanted = std::min<size_t>(std::max(size, kReadAheadBytes), file_bytes - offset);
@@ -132,7 +140,8 @@ io::Task<StatusOr<bool>> SegmentScan::Next(FoundFrame& found) {
   co_return true;
 }
 
-io::Task<StatusOr<std::vector<FrameHeader>>> FindFrames(FileWindow& window, FramePlace place, uint64_t from) {
+io::Task<StatusOr<std::vector<FrameHeader>>> FindFrames(FileWindow& window, FramePlace place,
+                                                        uint64_t from) {
   std::vector<FrameHeader> frames;
   const uint64_t end = window.file_bytes() / kBlockBytes * kBlockBytes;
   for (uint64_t offset = from; offset < end;) {

@@ -1,6 +1,6 @@
-// Reading segment files: FileWindow gives contiguous views of a file and remembers what cannot be read; SegmentScan
-// walks frames in order; FindFrames looks for frame headers at every block, which is how the end of the log is judged.
-// Shared by recovery and by walinspect; nothing here writes.
+// Reading segment files: FileWindow gives contiguous views of a file and remembers what cannot be
+// read; SegmentScan walks frames in order; FindFrames looks for frame headers at every block, which
+// is how the end of the log is judged. Shared by recovery and by walinspect; nothing here writes.
 #pragma once
 
 #include <map>
@@ -14,7 +14,8 @@
 
 namespace metastore::wal {
 
-// A sliding view of a file, read ahead in 1 MiB steps. A block that the device cannot read reads as zeros and is listed.
+// A sliding view of a file, read ahead in 1 MiB steps. A block that the device cannot read reads as
+// zeros and is listed.
 class FileWindow final {
  public:
   FileWindow(io::Runtime& runtime, io::File& file);
@@ -58,10 +59,10 @@ struct FoundFrame {
 // Why a frame was not found where the next one had to be.
 enum class FrameFault : uint8_t {
   kNone,
-  kEnd,         // no room for another frame, or the one before sealed the segment
-  kNoFrame,     // nothing that claims to be this frame: zeros, leftovers, or a torn or damaged header
-  kBody,        // its header is intact, its body is not
-  kChain,       // intact, but it does not follow the frame before it (LSN, epoch or chain)
+  kEnd,      // no room for another frame, or the one before sealed the segment
+  kNoFrame,  // nothing that claims to be this frame: zeros, leftovers, or a torn or damaged header
+  kBody,     // its header is intact, its body is not
+  kChain,    // intact, but it does not follow the frame before it (LSN, epoch or chain)
   kNewVersion,  // written by a later release
   kUnreadable,  // the device cannot read it
 };
@@ -80,8 +81,8 @@ class SegmentScan final {
   SegmentScan(FileWindow& window, uint64_t stream, SegmentSeq segment, ChainPosition position)
       : window_(window), stream_(stream), segment_(segment), position_(position) {}
 
-  // The next frame, checked in full; its bytes are valid until the next call. Otherwise fault() says why there is none.
-  // Errors: kCancelled
+  // The next frame, checked in full; its bytes are valid until the next call. Otherwise fault()
+  // says why there is none. Errors: kCancelled
   io::Task<StatusOr<bool>> Next(FoundFrame& found);
 
   FrameFault fault() const { return fault_; }
@@ -108,7 +109,8 @@ class SegmentScan final {
 // Intact frame headers of `segment` anywhere in the file, bodies not looked at.
 //   from   whole blocks
 // Errors: kCancelled
-io::Task<StatusOr<std::vector<FrameHeader>>> FindFrames(FileWindow& window, FramePlace place, uint64_t from);
+io::Task<StatusOr<std::vector<FrameHeader>>> FindFrames(FileWindow& window, FramePlace place,
+                                                        uint64_t from);
 
 // Whether some block from `from` on begins as frames do, of whatever log. Errors: kCancelled
 io::Task<StatusOr<bool>> HasFrameMagic(FileWindow& window, uint64_t from);

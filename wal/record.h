@@ -11,20 +11,24 @@ namespace metastore::wal {
 
 // Values are part of the format. Later records of a group win over earlier ones.
 enum class RecordKind : uint8_t {
-  kEntry = 1,         // entry `index` of `term`; drops what the group's log had from `index` on
-  kRewrite = 2,       // the same entry moved forward so that its segment can be freed; drops nothing. By wal/ only
-  kHardState = 3,     // `bytes` replace the group's hard state; term and index are the caller's, for inspection only
-  kSnapshotMeta = 4,  // a snapshot was installed: the log becomes empty and begins after (`term`, `index`); `bytes`
-                      // replace the group's snapshot meta
-  kTruncate = 5,      // drops the entries from `index` on
-  kPurge = 6,         // drops the entries up to and including `index`, whose term was `term`
-  kHealed = 7,        // an entry that was damaged here, fetched again from a peer; drops nothing
-  kGroupState = 8,    // restates hard state, snapshot meta, purge point and last index at the start of a segment. By wal/
+  kEntry = 1,    // entry `index` of `term`; drops what the group's log had from `index` on
+  kRewrite = 2,  // the same entry moved forward so that its segment can be freed; drops nothing. By
+                 // wal/ only
+  kHardState = 3,  // `bytes` replace the group's hard state; term and index are the caller's, for
+                   // inspection only
+  kSnapshotMeta = 4,  // a snapshot was installed: the log becomes empty and begins after (`term`,
+                      // `index`); `bytes` replace the group's snapshot meta
+  kTruncate = 5,    // drops the entries from `index` on
+  kPurge = 6,       // drops the entries up to and including `index`, whose term was `term`
+  kHealed = 7,      // an entry that was damaged here, fetched again from a peer; drops nothing
+  kGroupState = 8,  // restates hard state, snapshot meta, purge point and last index at the start
+                    // of a segment. By wal/
 };
 
 struct Record {
   RecordKind kind = RecordKind::kEntry;
-  uint8_t tag = 0;  // kEntry, kRewrite, kHealed: the caller's own byte (raft's entry type), kept beside the bytes
+  uint8_t tag = 0;  // kEntry, kRewrite, kHealed: the caller's own byte (raft's entry type), kept
+                    // beside the bytes
   Term term;
   LogIndex index;
   std::string_view bytes;  // opaque to wal/

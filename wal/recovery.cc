@@ -87,9 +87,8 @@ Status Recovery::FindingStatus() const {
       return FailedPreconditionError(finding.file, ": foreign: ", finding.detail);
     case Verdict::kCorrupt:
       return DataLossError(finding.file, " at offset ", finding.offset, ": ", finding.detail,
-                           finding.may_hide_hard_state
-                               ? "; a hard state (a vote) may be hidden"
-                               : "; no hard state is hidden");
+                           finding.may_hide_hard_state ? "; a hard state (a vote) may be hidden"
+                                                       : "; no hard state is hidden");
   }
   CHECK_UNREACHABLE();
 }
@@ -120,7 +119,8 @@ io::Task<Status> Recovery::FindTailFooter() {
   const uint64_t offset = scan_.tail()->offset;
   StatusOr<bool> read = co_await ReadFooter(window, scan_.stream(), offset, footer, bytes);
   if (!read.ok()) co_return read.status();
-  if (*read && footer.segment == tail.seq && footer.last_lsn + 1 == scan_.tail()->position.next_lsn) {
+  if (*read && footer.segment == tail.seq &&
+      footer.last_lsn + 1 == scan_.tail()->position.next_lsn) {
     tail.footer_block = static_cast<uint32_t>(offset / kBlockBytes);
     tail.footer_blocks = static_cast<uint32_t>(bytes.size() / kBlockBytes);
     tail.footer_hash = FooterHash(bytes);
@@ -171,7 +171,8 @@ io::Task<Status> Recovery::Zero(ScannedFile& file, uint64_t from) {
   co_return synced.status();
 }
 
-// Frames first, then the header: a crash between leaves a segment without frames, which is discarded again.
+// Frames first, then the header: a crash between leaves a segment without frames, which is
+// discarded again.
 io::Task<Status> Recovery::Discard(ScannedFile& file) {
   Status zeroed = co_await Zero(file, kSegmentHeaderBytes);
   if (!zeroed.ok()) co_return zeroed;
@@ -240,10 +241,10 @@ io::Task<Status> Recovery::SortFiles() {
   co_return OkStatus();
 }
 
-// A frame that nothing later promises can be readable and yet not durable: after a failed flush, or a
-// kill before one, a device shows bytes that the next power loss takes away. What is accepted is made
-// durable here, before the new epoch promises it. The same bytes are written again, so that wherever
-// this is torn, every sector has them.
+// A frame that nothing later promises can be readable and yet not durable: after a failed flush, or
+// a kill before one, a device shows bytes that the next power loss takes away. What is accepted is
+// made durable here, before the new epoch promises it. The same bytes are written again, so that
+// wherever this is torn, every sector has them.
 io::Task<Status> Recovery::MakeTailDurable() {
   uint32_t left = limits::kWalDepthMax;
   for (size_t i = result_->segments.size(); i > 0 && left > 0; --i) {
@@ -259,8 +260,7 @@ io::Task<Status> Recovery::MakeTailDurable() {
 }
 
 io::Task<Status> Recovery::RewriteFrame(Segment& segment, uint32_t ordinal) {
-  StatusOr<ReadFrame> read =
-      co_await ReadFrameAt(runtime_, scan_.stream(), segment, ordinal);
+  StatusOr<ReadFrame> read = co_await ReadFrameAt(runtime_, scan_.stream(), segment, ordinal);
   if (!read.ok()) co_return read.status();
   if (ordinal == 0) {
     Status header = co_await RewriteHeader(segment);
@@ -274,9 +274,8 @@ io::Task<Status> Recovery::RewriteFrame(Segment& segment, uint32_t ordinal) {
 
 io::Task<Status> Recovery::RewriteHeader(Segment& segment) {
   io::IoBuffer block = runtime_.AllocateBuffer(kSegmentHeaderBytes);
-  const auto scanned = std::ranges::find_if(scan_.files(), [&](const ScannedFile& file) {
-    return file.number == segment.file.number;
-  });
+  const auto scanned = std::ranges::find_if(
+      scan_.files(), [&](const ScannedFile& file) { return file.number == segment.file.number; });
   CHECK(scanned != scan_.files().end());
   EncodeSegmentHeader(scanned->header, block.data());
   const std::span<char> bytes(block.data(), kSegmentHeaderBytes);
@@ -303,7 +302,8 @@ io::Task<Status> Recovery::RewriteFooter(Segment& segment) {
 
 }  // namespace
 
-io::Task<StatusOr<std::unique_ptr<Recovered>>> Recover(io::Runtime& runtime, const LogOptions& options) {
+io::Task<StatusOr<std::unique_ptr<Recovered>>> Recover(io::Runtime& runtime,
+                                                       const LogOptions& options) {
   Recovery recovery(runtime, options);
   Status run = co_await recovery.Run();
   if (!run.ok()) co_return run;

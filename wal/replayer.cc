@@ -32,15 +32,14 @@ Status Replayer::OnSegment(const ScannedFile& file) {
 Status Replayer::OnFrame(const ScannedFile&, const FoundFrame& frame) {
   Segment& segment = segments_.back();
   const auto ordinal = static_cast<uint32_t>(segment.frames.size());
-  segment.frames.push_back({frame.header.block,
-                            static_cast<uint32_t>(frame.header.frame_bytes / kBlockBytes)});
+  segment.frames.push_back(
+      {frame.header.block, static_cast<uint32_t>(frame.header.frame_bytes / kBlockBytes)});
   RecordCursor cursor(frame);
   LoggedRecord logged;
   while (cursor.Next(logged)) {
     const Effect effect = EffectOf(logged.record, ordinal);
     const GroupLog::Place place{segment.seq, frame.header.lsn};
-    Status replayed =
-        groups_.Replay(logged.group, logged.sequence, effect, place, segments_);
+    Status replayed = groups_.Replay(logged.group, logged.sequence, effect, place, segments_);
     if (!replayed.ok()) return replayed;
     segment.footer->Add(logged.group, logged.sequence, effect);
   }

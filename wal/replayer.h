@@ -9,7 +9,8 @@ namespace metastore::wal {
 
 class Replayer final : public LogVisitor {
  public:
-  // `footer_bytes_max`: cap of the footer of the segment that will be written on. All outlive the replayer.
+  // `footer_bytes_max`: cap of the footer of the segment that will be written on. All outlive the
+  // replayer.
   Replayer(SegmentTable& segments, GroupTable& groups, size_t footer_bytes_max)
       : segments_(segments), groups_(groups), footer_bytes_max_(footer_bytes_max) {}
 
@@ -24,7 +25,8 @@ class Replayer final : public LogVisitor {
   size_t footer_bytes_max_;
 };
 
-// Decodes the records of an intact frame one by one: Next is false at the end, or at a malformed record (then !ok()).
+// Decodes the records of an intact frame one by one: Next is false at the end, or at a malformed
+// record (then !ok()).
 class RecordCursor final {
  public:
   explicit RecordCursor(const FoundFrame& frame)

@@ -9,7 +9,8 @@
 namespace metastore::wal {
 namespace {
 
-// Entries still needed, as a share of those ever put into the segment, up to which moving them is worth it.
+// Entries still needed, as a share of those ever put into the segment, up to which moving them is
+// worth it.
 constexpr uint64_t kLiveShare = 8;
 constexpr size_t kPieceBytesMax = limits::kMiB;
 
@@ -27,8 +28,7 @@ bool IsLive(const GroupTable& groups, const LoggedRecord& logged, const Segment&
 bool Rewriter::Deserves(const Segment& segment) const {
   if (segment.seq == failed_ || segment.live == 0) return false;
   if (!parts_.writer.poisoned().ok()) return false;
-  const uint64_t live_segments =
-      parts_.segments.back().seq - parts_.writer.first_live() + 1;
+  const uint64_t live_segments = parts_.segments.back().seq - parts_.writer.first_live() + 1;
   return live_segments > parts_.options.rewrite_after_segments &&
          segment.live * kLiveShare <= segment.entries;
 }
@@ -56,9 +56,9 @@ io::Task<void> Rewriter::Run() {
     if (oldest->live > 0) failed_ = seq;
     parts_.writer.ReleaseSegments();
     if (!rewritten.ok()) {
-      parts_.runtime.log().Warn("a log segment's last entries could not be moved",
-                                {{"segment", seq.value()},
-                                 {"error", std::string(rewritten.message())}});
+      parts_.runtime.log().Warn(
+          "a log segment's last entries could not be moved",
+          {{"segment", seq.value()}, {"error", std::string(rewritten.message())}});
     }
   }
   running_ = false;
@@ -76,7 +76,8 @@ io::Task<Status> Rewriter::RewriteFrame(Segment& segment, uint32_t ordinal) {
   bool more = true;
   while (more) {
     more = cursor.Next(logged);
-    if (more && IsEntryKind(logged.record.kind) && IsLive(parts_.groups, logged, segment, ordinal)) {
+    if (more && IsEntryKind(logged.record.kind) &&
+        IsLive(parts_.groups, logged, segment, ordinal)) {
       bytes += logged.record.bytes.size();
       piece.push_back(logged);
     }

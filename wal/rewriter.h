@@ -1,7 +1,8 @@
-// Rewriter: frees the oldest segment when only a few entries of idle groups pin it, by appending those entries again
-// (kRewrite). A busy group's entries are left to its purge.
+// Rewriter: frees the oldest segment when only a few entries of idle groups pin it, by appending
+// those entries again (kRewrite). A busy group's entries are left to its purge.
 //
-// Owner: Log. One task at most, in the background class, a bounded piece at a time, each made durable before the next.
+// Owner: Log. One task at most, in the background class, a bounded piece at a time, each made
+// durable before the next.
 #pragma once
 
 #include <span>
@@ -34,7 +35,8 @@ class Rewriter final {
   bool Deserves(const Segment& segment) const;
   io::Task<void> Run();
   io::Task<Status> RewriteFrame(Segment& segment, uint32_t ordinal);
-  io::Task<Status> AppendPiece(std::span<const LoggedRecord> records, const Segment& from, uint32_t ordinal);
+  io::Task<Status> AppendPiece(std::span<const LoggedRecord> records, const Segment& from,
+                               uint32_t ordinal);
 
   Parts parts_;
   bool running_ = false;

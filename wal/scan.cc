@@ -8,7 +8,8 @@ namespace metastore::wal {
 namespace {
 
 // What frames in flight can span: nothing that was written there was acknowledged.
-constexpr uint64_t kInFlightBytes = limits::kWalDepthMax * (limits::kFrameBytesMax + kSegmentHeaderBytes);
+constexpr uint64_t kInFlightBytes =
+    limits::kWalDepthMax * (limits::kFrameBytesMax + kSegmentHeaderBytes);
 
 bool IsDecided(const Finding& finding) {
   return finding.verdict == Verdict::kCorrupt || finding.verdict == Verdict::kForeign;
@@ -23,10 +24,14 @@ std::string IdentityText(const SegmentHeader& header) {
 
 std::string_view VerdictText(Verdict verdict) {
   switch (verdict) {
-    case Verdict::kClean: return "CLEAN";
-    case Verdict::kTornTail: return "TORN-TAIL";
-    case Verdict::kCorrupt: return "CORRUPT";
-    case Verdict::kForeign: return "FOREIGN";
+    case Verdict::kClean:
+      return "CLEAN";
+    case Verdict::kTornTail:
+      return "TORN-TAIL";
+    case Verdict::kCorrupt:
+      return "CORRUPT";
+    case Verdict::kForeign:
+      return "FOREIGN";
   }
   CHECK_UNREACHABLE();
 }
@@ -34,7 +39,8 @@ std::string_view VerdictText(Verdict verdict) {
 LogScan::LogScan(io::Runtime& runtime, ScanOptions options)
     : runtime_(runtime), options_(std::move(options)) {}
 
-void LogScan::Report(Verdict verdict, const ScannedFile& file, uint64_t offset, std::string detail) {
+void LogScan::Report(Verdict verdict, const ScannedFile& file, uint64_t offset,
+                     std::string detail) {
   finding_ = {.verdict = verdict,
               .file = file.path,
               .offset = offset,
@@ -43,7 +49,7 @@ void LogScan::Report(Verdict verdict, const ScannedFile& file, uint64_t offset, 
               .may_hide_hard_state = verdict == Verdict::kCorrupt};
 }
 
-// --- which files are the log ----------------------------------------------------------------------------------------
+// --- which files are the log
 
 io::Task<Status> LogScan::OpenFiles() {
   StatusOr<std::vector<io::DirectoryEntry>> entries =
@@ -157,8 +163,8 @@ io::Task<Status> LogScan::Collect(size_t file, SegmentSeq segment, uint64_t from
   co_return OkStatus();
 }
 
-// The frames that allowed a segment to be reused are among the last two segments': one may be torn, and then the frame
-// before it is durable.
+// The frames that allowed a segment to be reused are among the last two segments': one may be torn,
+// and then the frame before it is durable.
 io::Task<Status> LogScan::FindFirstLive() {
   const size_t count = std::min<size_t>(live_.size(), 2);
   for (size_t i = live_.size() - count; i < live_.size(); ++i) {
@@ -199,8 +205,9 @@ bool LogScan::PickLive() {
   return false;
 }
 
-// Without any segment there must be no trace of one either. The first write of a log is one block of header and one of
-// frame; if it was torn, the header's only sector is old (and intact) or new, and nothing lies behind.
+// Without any segment there must be no trace of one either. The first write of a log is one block
+// of header and one of frame; if it was torn, the header's only sector is old (and intact) or new,
+// and nothing lies behind.
 io::Task<Status> LogScan::JudgeEmpty() {
   for (ScannedFile& file : files_) {
     if (file.kind == FileKind::kDamaged) {
@@ -216,7 +223,7 @@ io::Task<Status> LogScan::JudgeEmpty() {
   co_return OkStatus();
 }
 
-// --- the walk -------------------------------------------------------------------------------------------------------
+// --- the walk
 
 io::Task<Status> LogScan::Walk(LogVisitor& visitor) {
   if (IsDecided(finding_) || live_.empty()) co_return OkStatus();
@@ -264,7 +271,8 @@ io::Task<StatusOr<bool>> LogScan::WalkFooter(size_t place, LogVisitor& visitor) 
   co_return true;
 }
 
-bool LogScan::VisitorFailed(const Status& status, const ScannedFile& file, uint64_t offset, Lsn lsn) {
+bool LogScan::VisitorFailed(const Status& status, const ScannedFile& file, uint64_t offset,
+                            Lsn lsn) {
   if (!absl::IsDataLoss(status)) return false;
   Report(Verdict::kCorrupt, file, offset, std::string(status.message()));
   finding_.lsn = lsn;
@@ -297,7 +305,7 @@ io::Task<StatusOr<bool>> LogScan::WalkFrames(size_t place, LogVisitor& visitor) 
   co_return false;
 }
 
-// --- the end --------------------------------------------------------------------------------------------------------
+// --- the end
 
 io::Task<Status> LogScan::JudgeTail(size_t place, SegmentScan& scan) {
   ScannedFile& file = files_[live_[place]];
@@ -378,8 +386,8 @@ bool LogScan::JudgePromises(const ScannedFile& file, const SegmentScan& scan) {
   return true;
 }
 
-// Whether something lies after the last frame. Reports blocks that cannot be read within the in-flight window: cutting
-// there could lose an acknowledged frame.
+// Whether something lies after the last frame. Reports blocks that cannot be read within the
+// in-flight window: cutting there could lose an acknowledged frame.
 io::Task<StatusOr<bool>> LogScan::TailLeftovers(size_t place, SegmentScan& scan) {
   ScannedFile& file = files_[live_[place]];
   if (scan.sealed()) co_return false;
@@ -397,8 +405,8 @@ io::Task<StatusOr<bool>> LogScan::TailLeftovers(size_t place, SegmentScan& scan)
   co_return !*zeros && !file.header.recycled;
 }
 
-io::Task<StatusOr<bool>> ReadFooter(FileWindow& window, uint64_t stream, uint64_t offset, Footer& footer,
-                                    std::string& bytes) {
+io::Task<StatusOr<bool>> ReadFooter(FileWindow& window, uint64_t stream, uint64_t offset,
+                                    Footer& footer, std::string& bytes) {
   StatusOr<std::string_view> head = co_await window.View(offset, kBlockBytes);
   if (!head.ok()) co_return head.status();
   if (head->size() < kFooterFixedBytes) co_return false;
@@ -407,7 +415,7 @@ io::Task<StatusOr<bool>> ReadFooter(FileWindow& window, uint64_t stream, uint64_
   StatusOr<std::string_view> all = co_await window.View(offset, size);
   if (!all.ok()) co_return all.status();
   bytes = std::string(*all);
-  co_return all->size() == size && DecodeFooter(bytes, stream, footer);
+  co_return all->size() == size&& DecodeFooter(bytes, stream, footer);
 }
 
 }  // namespace metastore::wal

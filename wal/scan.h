@@ -1,14 +1,16 @@
-// LogScan: reads the log of a directory in order and judges how it ends. Recovery replays through it, walinspect shows
-// and verifies through it; it writes nothing, and may look at a directory that a running node writes to.
+// LogScan: reads the log of a directory in order and judges how it ends. Recovery replays through
+// it, walinspect shows and verifies through it; it writes nothing, and may look at a directory that
+// a running node writes to.
 //
-// The end of the log. Where the next frame should be and is not intact, one question decides: does any intact frame
-// header of the same stream, at or after that place, promise that LSN (FrameHeader::durable), or lie further ahead
-// than frames in flight can? Then something acknowledged is damaged: kCorrupt. Otherwise the frame was never
-// acknowledged: a torn tail. Headers are collected before the walk, so a writer that goes on meanwhile cannot make a
-// tail look damaged.
+// The end of the log. Where the next frame should be and is not intact, one question decides: does
+// any intact frame header of the same stream, at or after that place, promise that LSN
+// (FrameHeader::durable), or lie further ahead than frames in flight can? Then something
+// acknowledged is damaged: kCorrupt. Otherwise the frame was never acknowledged: a torn tail.
+// Headers are collected before the walk, so a writer that goes on meanwhile cannot make a tail look
+// damaged.
 //
-// Which segments are the log: all from the first live one, which is the highest that any of the last frames names, up
-// to the highest sequence number.
+// Which segments are the log: all from the first live one, which is the highest that any of the
+// last frames names, up to the highest sequence number.
 #pragma once
 
 #include <memory>
@@ -32,9 +34,9 @@ std::string_view VerdictText(Verdict verdict);  // "CLEAN", "TORN-TAIL", ...
 
 struct Finding {
   Verdict verdict = Verdict::kClean;
-  std::string file;   // path; empty when clean
+  std::string file;  // path; empty when clean
   uint64_t offset = 0;
-  Lsn lsn;            // of the frame concerned; 0: none in particular
+  Lsn lsn;  // of the frame concerned; 0: none in particular
   std::string detail;
   bool may_hide_hard_state = false;  // kCorrupt: what is lost may hold a vote
 };
@@ -62,7 +64,8 @@ struct ScannedFile {
   SegmentHeader header;
 };
 
-// Gets what the walk finds, in log order. A status other than OK ends the walk: kDataLoss becomes a finding.
+// Gets what the walk finds, in log order. A status other than OK ends the walk: kDataLoss becomes a
+// finding.
 class LogVisitor {
  public:
   virtual ~LogVisitor() = default;
@@ -81,8 +84,8 @@ struct ScanOptions {
 
 // Where the log ends.
 struct LogTail {
-  size_t file = 0;         // of files(), the last segment with a frame
-  uint64_t offset = 0;     // after its last intact frame
+  size_t file = 0;      // of files(), the last segment with a frame
+  uint64_t offset = 0;  // after its last intact frame
   ChainPosition position;
   bool sealed = false;
   std::vector<size_t> beyond;  // files that hold traces of frames after the tail
@@ -144,8 +147,9 @@ class LogScan final {
   std::optional<LogTail> tail_;
 };
 
-// The footer that begins at `offset`. False: none that is intact. `bytes` holds what `footer` views.
-io::Task<StatusOr<bool>> ReadFooter(FileWindow& window, uint64_t stream, uint64_t offset, Footer& footer,
-                                    std::string& bytes);
+// The footer that begins at `offset`. False: none that is intact. `bytes` holds what `footer`
+// views.
+io::Task<StatusOr<bool>> ReadFooter(FileWindow& window, uint64_t stream, uint64_t offset,
+                                    Footer& footer, std::string& bytes);
 
 }  // namespace metastore::wal

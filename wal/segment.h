@@ -1,7 +1,9 @@
-// Segments of the log in memory: their files, where their frames lie, and how many entries still need them.
+// Segments of the log in memory: their files, where their frames lie, and how many entries still
+// need them.
 //
-// Owner: Log (and recovery, which fills it). Invariants: 1. segments are dense in `seq`, oldest first. 2. `live` counts
-// the index slots that point into the segment. 3. A segment leaves the table only from the front (Release).
+// Owner: Log (and recovery, which fills it). Invariants: 1. segments are dense in `seq`, oldest
+// first. 2. `live` counts the index slots that point into the segment. 3. A segment leaves the
+// table only from the front (Release).
 #pragma once
 
 #include <deque>
@@ -39,10 +41,10 @@ struct Segment {
   uint32_t footer_block = 0;      // 0: none
   uint32_t footer_blocks = 0;
   uint64_t footer_hash = 0;
-  uint64_t entries = 0;           // ever put here
-  uint64_t live = 0;              // of them, still needed
-  Lsn drained;                    // frame whose records last took one away
-  uint32_t pins = 0;              // reads under way
+  uint64_t entries = 0;                 // ever put here
+  uint64_t live = 0;                    // of them, still needed
+  Lsn drained;                          // frame whose records last took one away
+  uint32_t pins = 0;                    // reads under way
   std::optional<FooterBuilder> footer;  // while it is written
 
   Lsn LsnOf(uint32_t frame) const { return first_lsn + frame; }
@@ -73,7 +75,8 @@ class SegmentTable final {
   }
   Segment& PushBack(std::unique_ptr<Segment> segment) {
     CHECK(segments_.empty() || segment->seq == segments_.back()->seq + 1);
-    CHECK_LE(segment->seq.value(), uint64_t{UINT32_MAX});  // index slots keep 32 bits: 256 PiB of log
+    CHECK_LE(segment->seq.value(),
+             uint64_t{UINT32_MAX});  // index slots keep 32 bits: 256 PiB of log
     segments_.push_back(std::move(segment));
     return *segments_.back();
   }

@@ -8,10 +8,10 @@ namespace {
 
 constexpr uint64_t kChunkBytes = limits::kMiB;
 constexpr Duration kRetryAfter = Seconds(1);
-// While enough segments are prepared, filling rests this many times as long as it worked, to leave the device to the
-// log's own writes.
+// While this many segments are prepared, filling rests kRestFactor times as long as it worked, to
+// leave the device to the log's own writes.
+constexpr size_t kRestFrom = 3;
 constexpr int64_t kRestFactor = 2;
-constexpr size_t kUrgentBelow = 2;
 
 }  // namespace
 
@@ -109,7 +109,8 @@ io::Task<StatusOr<SegmentFile>> SegmentPool::Prepare() {
   co_return filled;
 }
 
-// Space first, then zeros, so that later writes change no metadata; the header last, so that it vouches for both.
+// Space first, then zeros, so that later writes change no metadata; the header last, so that it
+// vouches for both.
 io::Task<Status> SegmentPool::Fill(io::File& file, uint64_t number) {
   const StatusOr<size_t> allocated = co_await file.Allocate(options_.segment_bytes);
   if (!allocated.ok()) co_return allocated.status();
@@ -144,7 +145,7 @@ io::Task<Status> SegmentPool::FillZeros(io::File& file) {
         co_await file.Write(offset, {zeros.data(), bytes}, zeros.registered_index());
     if (!written.ok()) co_return written.status();
     const MonoTime after = runtime_.Now();
-    if (prepared() >= kUrgentBelow) {
+    if (prepared() >= kRestFrom) {
       co_await io::SleepUntil(runtime_, after + (after - before) * kRestFactor, stop_.token());
     }
   }

@@ -1,9 +1,10 @@
-// SegmentPool: the segment files that wait to be written. A background task makes new ones (allocated, filled with
-// zeros, durable, then marked by a header), so that a durable write never has to allocate; freed ones come back as
-// they are, since their blocks are written already and their old frames fail every check.
+// SegmentPool: the segment files that wait to be written. A background task makes new ones
+// (allocated, filled with zeros, durable, then marked by a header), so that a durable write never
+// has to allocate; freed ones come back as they are, since their blocks are written already and
+// their old frames fail every check.
 //
-// Owner: Log. Failing to make a segment (no space, most likely) is not an error of the log: prepared() stays low, the
-// cause is in failure(), and the task tries again by itself every second.
+// Owner: Log. Failing to make a segment (no space, most likely) is not an error of the log:
+// prepared() stays low, the cause is in failure(), and the task tries again by itself every second.
 #pragma once
 
 #include <string>
@@ -38,7 +39,8 @@ class SegmentPool final {
   size_t prepared() const { return files_.size(); }
   // CHECKs that there is one.
   SegmentFile Take();
-  // Completes when `count` are prepared (OK), an attempt fails (its status), or the pool stops (kCancelled).
+  // Completes when `count` are prepared (OK), an attempt fails (its status), or the pool stops
+  // (kCancelled).
   io::Task<Status> WaitPrepared(size_t count);
 
   uint64_t failures() const { return failures_; }

@@ -5,7 +5,8 @@
 namespace metastore::wal {
 namespace {
 
-// A hard state or snapshot meta larger than this is refused: it is repeated in footers and at every segment's start.
+// A hard state or snapshot meta larger than this is refused: it is repeated in footers and at every
+// segment's start.
 constexpr size_t kMetaBytesMax = 64 * limits::kKiB;
 constexpr size_t kSpareFrames = 4;
 // What one more effect adds to a footer's bound besides its bytes.
@@ -56,7 +57,7 @@ Writer::~Writer() {
   if (promise_timer_.armed()) runtime_.Cancel(promise_timer_);
 }
 
-// --- gathering ------------------------------------------------------------------------------------------------------
+// --- gathering
 
 Status Writer::Reserve(const Demand& demand) const {
   if (!poisoned_.ok()) {
@@ -93,11 +94,10 @@ Status Writer::NoSegmentError() const {
                                 StdView(pool_.failure().message()));
 }
 
-bool Writer::TailOpen() const {
-  return !segments_.empty() && !segments_.all().back()->sealed;
-}
+bool Writer::TailOpen() const { return !segments_.empty() && !segments_.all().back()->sealed; }
 
-// Blocks that a segment must have left after a frame, or that frame seals it: any one record, and the footer.
+// Blocks that a segment must have left after a frame, or that frame seals it: any one record, and
+// the footer.
 size_t Writer::RoomNeeded(const Segment& segment) const {
   const size_t footer = segment.footer ? segment.footer->BytesBound(segment.frames.size() + 1) : 0;
   return RoundUpToBlock(kFrameHeaderBytes + kRecordOverheadMax + record_bytes_max_) + footer +
@@ -105,11 +105,12 @@ size_t Writer::RoomNeeded(const Segment& segment) const {
 }
 
 bool Writer::Fits(const Frame& frame, size_t encoded_bytes, size_t meta_bytes) const {
-  const size_t bytes = RoundUpToBlock(kFrameHeaderBytes + frame.builder.body_bytes() + encoded_bytes);
+  const size_t bytes =
+      RoundUpToBlock(kFrameHeaderBytes + frame.builder.body_bytes() + encoded_bytes);
   const FooterBuilder* footer = frame.segment->footer ? &*frame.segment->footer : nullptr;
   if (footer == nullptr || !footer->usable()) return bytes <= frame.limit;
-  const size_t footer_bytes = footer->BytesBound(frame.segment->frames.size()) +
-                              RoundUpToBlock(kEffectSlack + meta_bytes);
+  const size_t footer_bytes =
+      footer->BytesBound(frame.segment->frames.size()) + RoundUpToBlock(kEffectSlack + meta_bytes);
   return bytes + footer_bytes <= frame.limit;
 }
 
@@ -144,8 +145,8 @@ Status Writer::OpenFrame() {
   frame->segment = &segment;
   frame->ordinal = static_cast<uint32_t>(segment.frames.size());
   frame->header.block = segment.next_block();
-  frame->limit = std::min<size_t>(options_.frame_bytes_max,
-                                  options_.segment_bytes - size_t{frame->header.block} * kBlockBytes);
+  frame->limit = std::min<size_t>(
+      options_.frame_bytes_max, options_.segment_bytes - size_t{frame->header.block} * kBlockBytes);
   segment.frames.push_back({frame->header.block, 0});
   frame->opened = runtime_.Now();
   frames_.push_back(std::move(frame));
@@ -245,7 +246,7 @@ Status Writer::PutEpochStart() {
 
 void Writer::Refuse(Status why) { refused_ = std::move(why); }
 
-// --- writing --------------------------------------------------------------------------------------------------------
+// --- writing
 
 void Writer::SchedulePump() {
   if (!pump_.queued) runtime_.scheduler().Push(pump_);
@@ -434,15 +435,17 @@ void Writer::Poison(const Status& why) {
   if (promise_timer_.armed()) runtime_.Cancel(promise_timer_);
 }
 
-// --- idling ---------------------------------------------------------------------------------------------------------
+// --- idling
 
 void Writer::ArmPromise() {
   if (!unpromised_ || submitted_ > 0 || !poisoned_.ok() || !refused_.ok()) return;
-  if (!promise_timer_.armed()) runtime_.Arm(promise_timer_, last_activity_ + options_.promise_after);
+  if (!promise_timer_.armed())
+    runtime_.Arm(promise_timer_, last_activity_ + options_.promise_after);
 }
 
 void Writer::OnPromiseTimer() {
-  if (!unpromised_ || !poisoned_.ok() || submitted_ > 0) return;  // armed again at the next completion
+  if (!unpromised_ || !poisoned_.ok() || submitted_ > 0)
+    return;  // armed again at the next completion
   if (runtime_.Now() < last_activity_ + options_.promise_after) {
     ArmPromise();
     return;

@@ -1,14 +1,18 @@
 // Writer: turns appended records into frames and frames into durable writes.
 //
-// Natural batching (no timer): while `depth` frames are in flight, what arrives gathers in the next one; the first
-// record of an idle log pushes a ready node, so that everything appended in the same turn shares its frame. Frames
-// are acknowledged in LSN order whatever order they complete in.
+// Natural batching (no timer): while `depth` frames are in flight, what arrives gathers in the next
+// one; the first record of an idle log pushes a ready node, so that everything appended in the same
+// turn shares its frame. Frames are acknowledged in LSN order whatever order they complete in.
 //
 // Owner: Log. Invariants
-//  1. frames_ holds consecutive LSNs: first those submitted, then full ones, then at most one that gathers.
-//  2. A frame's place (segment, block) is fixed when it is opened, since all before it are closed by then.
-//  3. At most `depth` frames are submitted and not yet acknowledged, so a torn tail spans no more than that.
-//  4. The first frame of a segment restates every group, so that a segment stands on its own feet once all before it
+//  1. frames_ holds consecutive LSNs: first those submitted, then full ones, then at most one that
+//  gathers.
+//  2. A frame's place (segment, block) is fixed when it is opened, since all before it are closed
+//  by then.
+//  3. At most `depth` frames are submitted and not yet acknowledged, so a torn tail spans no more
+//  than that.
+//  4. The first frame of a segment restates every group, so that a segment stands on its own feet
+//  once all before it
 //     are freed.
 //  5. A freed segment is reused only after a frame that says so (first_live) is durable.
 #pragma once
@@ -98,10 +102,10 @@ class Writer final {
     FrameHeader header;
     Segment* segment = nullptr;
     uint32_t ordinal = 0;
-    size_t limit = 0;        // bytes, footer included
+    size_t limit = 0;  // bytes, footer included
     bool closed = false;
-    bool flush = false;      // to be written for its own sake
-    bool unpromised = false; // its loss would be the loss of something acknowledged
+    bool flush = false;       // to be written for its own sake
+    bool unpromised = false;  // its loss would be the loss of something acknowledged
     bool done = false;
     MonoTime opened;
     MonoTime submitted;
@@ -116,7 +120,9 @@ class Writer final {
   };
 
   // gathering
-  Frame* gathering() { return !frames_.empty() && !frames_.back()->closed ? frames_.back().get() : nullptr; }
+  Frame* gathering() {
+    return !frames_.empty() && !frames_.back()->closed ? frames_.back().get() : nullptr;
+  }
   const Frame* gathering() const { return const_cast<Writer*>(this)->gathering(); }
   bool Fits(const Frame& frame, size_t encoded_bytes, size_t meta_bytes) const;
   Status NoSegmentError() const;
@@ -164,7 +170,7 @@ class Writer final {
   SegmentSeq released_before_{1};  // a durable frame says that no earlier segment is needed
   Status poisoned_;
   Status refused_;
-  bool unpromised_ = false;        // the last frame holds something that no other promises
+  bool unpromised_ = false;  // the last frame holds something that no other promises
   MonoTime last_activity_;
   PromiseTimer promise_timer_;
   PumpNode pump_;

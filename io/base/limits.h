@@ -11,7 +11,7 @@ inline constexpr size_t kMiB = size_t{1} << 20;
 inline constexpr size_t kGiB = size_t{1} << 30;
 
 // --- io
-// -------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 inline constexpr int kReactorsMax = 64;  // cores of one node
 inline constexpr size_t kPostRingSlots =
     1 << 16;  // posts under way from one core to another; above the admission cap
@@ -22,7 +22,7 @@ inline constexpr size_t kIoBytesMax =
     8 * kMiB + 64 * kKiB;  // one file read or write: the largest frame and its slack
 
 // --- wal
-// ------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 inline constexpr size_t kSegmentBytes = 64 * kMiB;  // one log segment, as etcd's
 inline constexpr size_t kFrameBytesMax =
     8 * kMiB;                              // one durable write: bounds what a torn tail can span
@@ -33,13 +33,13 @@ inline constexpr size_t kRecordBytesMax =
     4 * kMiB;  // one record: the largest command and its header
 
 // --- raft
-// -----------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 inline constexpr size_t kEntryBytesMax =
     3 * kMiB;                             // one log entry's payload; max-request-bytes stays below
 inline constexpr size_t kVotersMax = 15;  // members that vote in one configuration
 
 // --- server
-// ---------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 inline constexpr size_t kProposalsMax = 16384;  // client writes between admission and answer
 inline constexpr size_t kProposalsBytesMax = 64 * kMiB;  // and their bytes
 inline constexpr size_t kReadsMax = 16384;        // linearizable reads waiting for a read index
@@ -48,7 +48,7 @@ inline constexpr uint64_t kRequestBytesDefault = 1572864;  // --max-request-byte
 inline constexpr uint64_t kTxnOpsDefault = 128;            // --max-txn-ops, as etcd's
 
 // --- engine
-// ---------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 inline constexpr uint64_t kEntryKeysMaxDefault =
     1'000'000;  // keys one entry may touch (replicated setting)
 inline constexpr size_t kTxnDepthMax =

@@ -1,5 +1,5 @@
-// Aim: whatever happens to the bytes of a log's files, opening it neither crashes nor lies: it fails,
-// or gives a prefix of what was appended, and it never cuts off what a later frame promises.
+// Aim: whatever happens to the bytes of a log's files, opening it neither crashes nor lies: it
+// fails, or gives a prefix of what was appended, and it never cuts off what a later frame promises.
 // Method: a small log on a simulated disk, made once; the input is a list of changes to its bytes.
 #include <cstddef>
 #include <cstdint>
@@ -106,8 +106,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   sim::SimWorld world(2);
   sim::SimMachine& machine = world.AddMachine("a");
   machine.disk().Restore(image.Clone());
-  const bool changed =
-      ChangeBytes(machine.disk(), {reinterpret_cast<const char*>(data), size});
+  const bool changed = ChangeBytes(machine.disk(), {reinterpret_cast<const char*>(data), size});
   io::Runtime& runtime = *machine.StartProcess()[0];
   {
     StatusOr<std::unique_ptr<wal::Log>> log =

@@ -200,6 +200,17 @@ TEST(ServerTest, FaultStopsTheConnectionsCalls) {
   EXPECT_EQ(harness.stats().connections_open, 0u);
 }
 
+// What the session answers by itself while it is fed must wake the writer too.
+TEST(ServerTest, APingWithNothingElseIsAnswered) {
+  ServerHarness harness;
+  const std::unique_ptr<io::Socket> socket = harness.ConnectRaw();
+  ASSERT_TRUE(harness.Send(*socket, RawGreeting()).ok());
+  harness.Receive(*socket, 55, Seconds(1));  // SETTINGS, a window and the answer to ours
+  ASSERT_TRUE(harness.Send(*socket, Raw(net::FrameType::kPing, 0, 0, "12345678")).ok());
+  EXPECT_TRUE(Contains(harness.Receive(*socket, 17, Seconds(1)), "12345678"));
+  socket->Close();
+}
+
 TEST(ServerTest, PingFloodIsToldToCalmDown) {
   ServerHarness harness;
   std::string bytes = RawGreeting();

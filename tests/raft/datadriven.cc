@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -92,7 +93,10 @@ std::vector<uint64_t> Directive::Numbers() const {
 }
 
 std::string GoldenFolder(std::string_view name) {
-  const std::string folder = std::string(MS_SHARED_DIR) + "/goldens/raft/" + std::string(name);
+  const char* chosen = std::getenv("MS_GOLDENS");  // tools/dev goldens DIR
+  const std::string root =
+      chosen != nullptr ? chosen : std::string(MS_SHARED_DIR) + "/goldens/raft";
+  const std::string folder = root + "/" + std::string(name);
   return std::filesystem::is_directory(folder) ? folder : "";
 }
 

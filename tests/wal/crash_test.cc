@@ -1,8 +1,9 @@
-// Aim: nothing acknowledged is ever lost, and nothing that was never appended appears, whatever I/O the machine stops
-// at. Method: one script that appends, splits, switches segments, truncates, installs, purges (so that segments are
-// recycled) and reopens, run once for every I/O operation it makes, with the crash at that operation: before it, within
-// it, after it, by power loss and by kill. After the crash the log must hold exactly what some prefix of the appends
-// gives, at least all that was acknowledged; then it must work on.
+// Aim: nothing acknowledged is ever lost, and nothing that was never appended appears, whatever I/O
+// the machine stops at. Method: one script that appends, splits, switches segments, truncates,
+// installs, purges (so that segments are recycled) and reopens, run once for every I/O operation it
+// makes, with the crash at that operation: before it, within it, after it, by power loss and by
+// kill. After the crash the log must hold exactly what some prefix of the appends gives, at least
+// all that was acknowledged; then it must work on.
 #include <gtest/gtest.h>
 
 #include "tests/wal/wal_fixture.h"
@@ -68,9 +69,9 @@ std::vector<LogModel> States(const std::vector<Step>& steps) {
 }
 
 struct Progress {
-  size_t begun = 0;         // steps
+  size_t begun = 0;  // steps
   size_t acknowledged = 0;
-  uint64_t boots = 0;       // greatest boot count seen
+  uint64_t boots = 0;  // greatest boot count seen
 };
 
 // Steps until the machine dies or the script ends. True: it ended.
@@ -113,9 +114,9 @@ bool RunScript(WalMachine& machine, const std::vector<Step>& steps, Progress& pr
 std::string Describe(const LogModel& model) {
   std::string text;
   for (const auto& [id, group] : model) {
-    text += Concat("group ", id.value(), ": ", group.hard_state, ", ", group.snapshot_meta, ", purged ",
-                   group.purged.term.value(), "/", group.purged.index.value(), ", last ",
-                   group.last().value(), " of ", group.entries.size(), "; ");
+    text += Concat("group ", id.value(), ": ", group.hard_state, ", ", group.snapshot_meta,
+                   ", purged ", group.purged.term.value(), "/", group.purged.index.value(),
+                   ", last ", group.last().value(), " of ", group.entries.size(), "; ");
     for (const auto& [index, entry] : group.entries) {
       text += Concat(index.value(), ":", entry.first.value(), ":", entry.second.size(),
                      entry.second.substr(0, 1), " ");
@@ -197,12 +198,11 @@ TEST_P(CrashTest, NothingAcknowledgedIsLostAtAnyIo) {
 
 INSTANTIATE_TEST_SUITE_P(
     Kinds, CrashTest,
-    ::testing::Values(
-        CrashCase{sim::SimCrash::kTorn, sim::SimCrashKind::kPowerLoss, 1},
-        CrashCase{sim::SimCrash::kTorn, sim::SimCrashKind::kPowerLoss, 2},
-        CrashCase{sim::SimCrash::kBefore, sim::SimCrashKind::kPowerLoss, 1},
-        CrashCase{sim::SimCrash::kAfter, sim::SimCrashKind::kPowerLoss, 1},
-        CrashCase{sim::SimCrash::kTorn, sim::SimCrashKind::kKill, 1}),
+    ::testing::Values(CrashCase{sim::SimCrash::kTorn, sim::SimCrashKind::kPowerLoss, 1},
+                      CrashCase{sim::SimCrash::kTorn, sim::SimCrashKind::kPowerLoss, 2},
+                      CrashCase{sim::SimCrash::kBefore, sim::SimCrashKind::kPowerLoss, 1},
+                      CrashCase{sim::SimCrash::kAfter, sim::SimCrashKind::kPowerLoss, 1},
+                      CrashCase{sim::SimCrash::kTorn, sim::SimCrashKind::kKill, 1}),
     [](const auto& test) {
       const char* crash = test.param.crash == sim::SimCrash::kTorn     ? "Torn"
                           : test.param.crash == sim::SimCrash::kBefore ? "Before"
@@ -251,7 +251,8 @@ TEST(CrashBurstTest, ABurstLeavesAPrefix) {
       bytes.push_back(std::string(prng.Between(1, 12000), static_cast<char>('a' + i % 26)));
       ops.push_back(std::make_unique<TestOp>());
       ASSERT_TRUE(machine.Submit(kGroup, {Entry(i, 1, bytes.back())}, *ops.back()).ok());
-      if (prng.Chance(1, 3)) machine.world().RunFor(Microseconds(static_cast<int64_t>(prng.Below(300))));
+      if (prng.Chance(1, 3))
+        machine.world().RunFor(Microseconds(static_cast<int64_t>(prng.Below(300))));
     }
     machine.WaitFor([&] { return dead() || ops.back()->done; });
     const auto acknowledged = static_cast<uint64_t>(

@@ -1,6 +1,6 @@
-// Aim: the bytes of segment headers, frames, records and footers: what is written is read back, what is changed is
-// refused, and the golden files of version 1 stay readable for ever. Method: fixed values against files in
-// tests/data/wal, and flips of every byte.
+// Aim: the bytes of segment headers, frames, records and footers: what is written is read back,
+// what is changed is refused, and the golden files of version 1 stay readable for ever. Method:
+// fixed values against files in tests/data/wal, and flips of every byte.
 #include "wal/format.h"
 
 #include <gtest/gtest.h>
@@ -61,7 +61,9 @@ std::vector<LoggedRecord> SampleRecords() {
       {GroupId(300), 5, {RecordKind::kSnapshotMeta, 0, Term(1), LogIndex(1 << 20), "conf"}},
       {GroupId(300), 6, {RecordKind::kPurge, 0, Term(1), LogIndex(1 << 20), ""}},
       {GroupId(1), 72, {RecordKind::kTruncate, 0, Term(0), LogIndex(9), ""}},
-      {GroupId(1), 73, {RecordKind::kRewrite, 0, Term(2), LogIndex(4), std::string_view("\0\xff", 2)}},
+      {GroupId(1),
+       73,
+       {RecordKind::kRewrite, 0, Term(2), LogIndex(4), std::string_view("\0\xff", 2)}},
       {GroupId(1), 74, {RecordKind::kHealed, 2, Term(2), LogIndex(5), "healed"}},
   };
 }
@@ -220,7 +222,7 @@ TEST(GroupStateTest, ItIsReadBackAndMalformedOnesAreRefused) {
   EXPECT_FALSE(DecodeGroupState(EncodeGroupState(backwards), read));
 }
 
-// --- footer ---------------------------------------------------------------------------------------------------------
+// --- footer
 
 Footer SampleFooter() {
   return {.segment = SegmentSeq(40),
@@ -243,7 +245,12 @@ std::string EncodeSampleFooter() {
   add(1, 10, {.term = Term(2), .index = LogIndex(6)});
   add(1, 11, {.term = Term(3), .index = LogIndex(7)});
   add(1, 12, {.term = Term(3), .index = LogIndex(8), .frame = 1});
-  add(2, 1, {.kind = RecordKind::kSnapshotMeta, .term = Term(1), .index = LogIndex(9), .frame = 1, .bytes = "m"});
+  add(2, 1,
+      {.kind = RecordKind::kSnapshotMeta,
+       .term = Term(1),
+       .index = LogIndex(9),
+       .frame = 1,
+       .bytes = "m"});
   add(1, 13, {.kind = RecordKind::kHardState, .frame = 2, .bytes = "new"});
   add(1, 14, {.kind = RecordKind::kPurge, .term = Term(2), .index = LogIndex(6), .frame = 2});
   return builder.Encode(SampleFooter(), kStream);

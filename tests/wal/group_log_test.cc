@@ -1,5 +1,5 @@
-// Aim: what each kind of record does to a group's index, and what the index refuses. Method: effects applied one by one,
-// and random ones against a model.
+// Aim: what each kind of record does to a group's index, and what the index refuses. Method:
+// effects applied one by one, and random ones against a model.
 #include "wal/group_log.h"
 
 #include <gtest/gtest.h>
@@ -145,7 +145,8 @@ TEST_F(GroupLogTest, RandomEffectsKeepTheIndexAndTheLiveCounts) {
       record = Entry(last + 1, term, "");
     }
     model.Apply(record);
-    ASSERT_TRUE(Apply(record.kind, record.term.value(), record.index.value(), 1, record.bytes).ok());
+    ASSERT_TRUE(
+        Apply(record.kind, record.term.value(), record.index.value(), 1, record.bytes).ok());
     ASSERT_EQ(log.first(), model.purged.index + 1);
     ASSERT_EQ(log.last(), model.last());
     ASSERT_EQ(live(1) + live(2) + live(3), model.entries.size());

@@ -1,5 +1,5 @@
-// Aim: appending, acknowledging and reading back, and what each costs in durable writes. Method: a small log on a
-// simulated disk; its counters tell how many durable writes there were.
+// Aim: appending, acknowledging and reading back, and what each costs in durable writes. Method: a
+// small log on a simulated disk; its counters tell how many durable writes there were.
 #include "wal/log.h"
 
 #include <gtest/gtest.h>
@@ -46,11 +46,8 @@ TEST(LogTest, TheTagOfAnEntryIsKept) {
   WalMachine machine;
   machine.MustOpen();
   TestOp op;
-  const Record record{.kind = RecordKind::kEntry,
-                      .tag = 2,
-                      .term = Term(1),
-                      .index = LogIndex(1),
-                      .bytes = "conf"};
+  const Record record{
+      .kind = RecordKind::kEntry, .tag = 2, .term = Term(1), .index = LogIndex(1), .bytes = "conf"};
   ASSERT_TRUE(machine.log().Append(kGroup, {&record, 1}, op).ok());
   ASSERT_TRUE(machine.WaitFor([&] { return op.done; }));
   EXPECT_EQ((*machine.Read(kGroup, 1, 2))[0].tag, 2);
@@ -144,7 +141,8 @@ TEST(LogTest, FramesAreAcknowledgedInOrderWhateverOrderTheyCompleteIn) {
     for (int i = 0; i < 40; ++i) {
       ops.push_back(std::make_unique<TestOp>(&order, i));
       const auto index = static_cast<uint64_t>(i + 1);
-      ASSERT_TRUE(machine.Submit(kGroup, {Entry(index, 1, std::string(3000, 'v'))}, *ops.back()).ok());
+      ASSERT_TRUE(
+          machine.Submit(kGroup, {Entry(index, 1, std::string(3000, 'v'))}, *ops.back()).ok());
       if (i % 3 == 0) machine.world().RunFor(Microseconds(70));
     }
     ASSERT_TRUE(machine.WaitFor([&] { return order.size() == 40; }));
@@ -234,8 +232,8 @@ TEST(LogTest, AFullWindowRefusesWithoutAppending) {
   uint64_t index = 0;
   while (status.ok()) {
     ops.push_back(std::make_unique<TestOp>());
-    status = machine.Submit(kGroup, {Entry(++index, 1, std::string(limits::kMiB, 'x'))},
-                            *ops.back());
+    status =
+        machine.Submit(kGroup, {Entry(++index, 1, std::string(limits::kMiB, 'x'))}, *ops.back());
     ASSERT_LT(index, 100u);
   }
   EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << status;
@@ -334,9 +332,8 @@ TEST(LogTest, ADamagedEntryIsNamedWhenItIsRead) {
 }
 
 TEST(LogTest, AFailedWritePoisonsTheLog) {
-  for (const sim::SimFault fault :
-       {sim::SimFault::kWriteError, sim::SimFault::kSyncError, sim::SimFault::kNoSpace,
-        sim::SimFault::kShortWrite}) {
+  for (const sim::SimFault fault : {sim::SimFault::kWriteError, sim::SimFault::kSyncError,
+                                    sim::SimFault::kNoSpace, sim::SimFault::kShortWrite}) {
     WalMachine machine;
     machine.MustOpen();
     machine.world().RunFor(Seconds(1));

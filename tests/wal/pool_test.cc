@@ -1,4 +1,5 @@
-// Aim: preparing, recycling and running out of segments. Method: disks that are full at the right moment.
+// Aim: preparing, recycling and running out of segments. Method: disks that are full at the right
+// moment.
 #include "wal/segment_pool.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,6 @@
-// Aim: how Open tells the end of the log from damage, and what it does about either. Method: a closed or crashed log's
-// files are changed byte by byte, sector by sector or block by block, and opened again.
+// Aim: how Open tells the end of the log from damage, and what it does about either. Method: a
+// closed or crashed log's files are changed byte by byte, sector by sector or block by block, and
+// opened again.
 #include "wal/recovery.h"
 
 #include <gtest/gtest.h>
@@ -30,14 +31,16 @@ std::vector<PlacedFrame> Frames(WalMachine& machine) {
       const std::string bytes = machine.disk().ReadCached(path, block * kBlock, kFrameHeaderBytes);
       FrameHeader header;
       const FramePlace place{segment.stream, segment.segment, block};
-      if (DecodeFrameHeader(bytes, place, header) == Decoded::kGood) frames.push_back({path, header});
+      if (DecodeFrameHeader(bytes, place, header) == Decoded::kGood)
+        frames.push_back({path, header});
     }
   }
   std::ranges::sort(frames, {}, [](const PlacedFrame& frame) { return frame.header.lsn; });
   return frames;
 }
 
-// A log of `entries` entries of 300 bytes, the machine crashed right after the last was acknowledged, before a promise.
+// A log of `entries` entries of 300 bytes, the machine crashed right after the last was
+// acknowledged, before a promise.
 void FillAndCrash(WalMachine& machine, uint64_t entries) {
   machine.MustOpen();
   machine.MustAppendRange(kGroup, 1, entries, 300);
@@ -71,7 +74,8 @@ TEST(RecoveryTest, TornTailIsCutAtEverySectorOfTheLastFrame) {
 }
 
 TEST(RecoveryTest, AByteFlippedBelowThePromiseIsDamage) {
-  // One machine a flip would take minutes at -O0: the image is restored instead, and strides differ by place.
+  // One machine a flip would take minutes at -O0: the image is restored instead, and strides differ
+  // by place.
   WalMachine machine;
   machine.MustOpen();
   machine.MustAppend(kGroup, {HardState("vote"), Entry(1, 1, "one")});
@@ -130,9 +134,8 @@ TEST(RecoveryTest, AMissingSegmentIsDamage) {
   const sim::SimImage image = machine.disk().Clone();
   for (const size_t lost : {size_t{0}, size_t{1}, live.size() - 1}) {
     machine.disk().Restore(image.Clone());
-    ASSERT_TRUE(machine.world()
-                    .Await(machine.runtime(), machine.runtime().RemoveFile(live[lost]))
-                    .ok());
+    ASSERT_TRUE(
+        machine.world().Await(machine.runtime(), machine.runtime().RemoveFile(live[lost])).ok());
     // Without the last one the log ends, as far as anybody can tell, after the footer before it.
     const Status opened = machine.Open();
     if (lost == live.size() - 1) {
@@ -245,8 +248,8 @@ TEST(RecoveryTest, TheBootCountGrowsWithEveryOpenAndCrash) {
 }
 
 TEST(RecoveryTest, FramesOfTheOldEpochNeverComeBack) {
-  // Two frames in flight: the first is torn, the second whole. After the cut, new frames of the same sizes are
-  // written up to where the old one would follow.
+  // Two frames in flight: the first is torn, the second whole. After the cut, new frames of the
+  // same sizes are written up to where the old one would follow.
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     SCOPED_TRACE(Concat("seed ", seed));
     WalMachine machine({.seed = seed, .depth = 2});
@@ -275,7 +278,8 @@ TEST(RecoveryTest, FramesOfTheOldEpochNeverComeBack) {
 }
 
 TEST(RecoveryTest, StaleFramesOfRecycledSegmentsNeverComeBack) {
-  // Segments go round several times, and the log is cut off by a crash at many places within a recycled one.
+  // Segments go round several times, and the log is cut off by a crash at many places within a
+  // recycled one.
   WalMachine machine;
   machine.MustOpen();
   uint64_t next = 1;
@@ -283,7 +287,8 @@ TEST(RecoveryTest, StaleFramesOfRecycledSegmentsNeverComeBack) {
     SCOPED_TRACE(Concat("round ", round));
     for (int i = 0; i < 9; ++i, ++next) {
       ASSERT_TRUE(machine.WaitFor([&] { return machine.log().accepting(); }));
-      machine.MustAppend(kGroup, {Entry(next, 1, Concat("entry ", next, std::string(next * 37 % 5000, 'p')))});
+      machine.MustAppend(
+          kGroup, {Entry(next, 1, Concat("entry ", next, std::string(next * 37 % 5000, 'p')))});
     }
     machine.MustPurge(kGroup, next - 3);
     if (round % 2 == 1) continue;
@@ -298,7 +303,8 @@ TEST(RecoveryTest, StaleFramesOfRecycledSegmentsNeverComeBack) {
 }
 
 TEST(RecoveryTest, ASequenceGapNamesTheGroupThatLostSomething) {
-  // A frame of group 2 is taken out and the later ones are rechained by hand: only the sequence tells.
+  // A frame of group 2 is taken out and the later ones are rechained by hand: only the sequence
+  // tells.
   GroupTable groups;
   SegmentTable segments;
   auto segment = std::make_unique<Segment>();
@@ -320,7 +326,8 @@ TEST(RecoveryTest, FootersGiveTheSameIndexAsAFullScan) {
     ASSERT_TRUE(machine.WaitFor([&] { return machine.log().accepting(); }));
     const GroupId group(1 + i % 3);
     const uint64_t index = machine.log().LastIndex(group).value() + 1;
-    machine.MustAppend(group, {HardState(Concat("h", i)), Entry(index, i / 10 + 1, std::string(9000, 'x'))});
+    machine.MustAppend(
+        group, {HardState(Concat("h", i)), Entry(index, i / 10 + 1, std::string(9000, 'x'))});
     if (i == 30) machine.MustAppend(group, {Entry(index - 2, 7, "conflict")});
     if (i == 40) machine.MustAppend(group, {{RecordKind::kTruncate, Term(), LogIndex(index), ""}});
     if (i == 50) {

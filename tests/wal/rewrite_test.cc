@@ -1,5 +1,5 @@
-// Aim: an idle group must not pin the log. Method: one group writes a little and rests while another writes and purges
-// through many segments.
+// Aim: an idle group must not pin the log. Method: one group writes a little and rests while
+// another writes and purges through many segments.
 #include "wal/rewriter.h"
 
 #include <gtest/gtest.h>

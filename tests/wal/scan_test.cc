@@ -1,5 +1,6 @@
-// Aim: the verdicts, which recovery and walinspect share. Method: a log is changed in a known way; the verdict, file and
-// offset must be that truth. And a live log is scanned again and again while it is written to.
+// Aim: the verdicts, which recovery and walinspect share. Method: a log is changed in a known way;
+// the verdict, file and offset must be that truth. And a live log is scanned again and again while
+// it is written to.
 #include "wal/scan.h"
 
 #include <gtest/gtest.h>

@@ -59,6 +59,7 @@ WalMachine::WalMachine(FixtureOptions options)
   options_.depth = options.depth;
   options_.segment_bytes = 256 * limits::kKiB;
   options_.frame_bytes_max = 64 * limits::kKiB;
+  options_.prepared_target = 3;
   runtime_ = machine_.StartProcess()[0];
 }
 

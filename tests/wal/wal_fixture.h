@@ -1,5 +1,5 @@
-// What the tests of wal/ share: a simulated machine with a small log on it, ops that note their completion, and a
-// model of what a log must hold after any prefix of what was appended.
+// What the tests of wal/ share: a simulated machine with a small log on it, ops that note their
+// completion, and a model of what a log must hold after any prefix of what was appended.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -52,7 +52,8 @@ inline OwnedRecord HardState(std::string bytes) {
   return {RecordKind::kHardState, Term(), LogIndex(), std::move(bytes)};
 }
 
-// One group's content by the definition of the record kinds, without any of the log's own machinery.
+// One group's content by the definition of the record kinds, without any of the log's own
+// machinery.
 struct GroupModel {
   std::string hard_state;
   std::string snapshot_meta;
@@ -104,7 +105,8 @@ class WalMachine final {
   Status Append(GroupId group, const std::vector<OwnedRecord>& records);
   void MustAppend(GroupId group, const std::vector<OwnedRecord>& records);
   // Entries first..last of `term`, `bytes` each, one append each.
-  void MustAppendRange(GroupId group, uint64_t first, uint64_t last, size_t bytes, uint64_t term = 1);
+  void MustAppendRange(GroupId group, uint64_t first, uint64_t last, size_t bytes,
+                       uint64_t term = 1);
   void MustPurge(GroupId group, uint64_t through);
   bool WaitFor(const std::function<bool()>& done) { return world_.RunUntil(done, Seconds(60)); }
 

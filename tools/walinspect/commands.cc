@@ -15,10 +15,14 @@ constexpr int kScanAttempts = 3;
 
 int ExitCode(wal::Verdict verdict) {
   switch (verdict) {
-    case wal::Verdict::kClean: return kExitClean;
-    case wal::Verdict::kTornTail: return kExitTornTail;
-    case wal::Verdict::kCorrupt: return kExitCorrupt;
-    case wal::Verdict::kForeign: return kExitForeign;
+    case wal::Verdict::kClean:
+      return kExitClean;
+    case wal::Verdict::kTornTail:
+      return kExitTornTail;
+    case wal::Verdict::kCorrupt:
+      return kExitCorrupt;
+    case wal::Verdict::kForeign:
+      return kExitForeign;
   }
   CHECK_UNREACHABLE();
 }
@@ -50,7 +54,7 @@ std::string FindingLine(const wal::Finding& finding) {
   return line + "\n";
 }
 
-// --- ls -------------------------------------------------------------------------------------------
+// --- ls
 
 struct SegmentFacts {
   Lsn last_lsn;
@@ -96,11 +100,14 @@ class FactsVisitor final : public wal::LogVisitor {
 
 std::string_view StateText(const wal::ScannedFile& file) {
   switch (file.kind) {
-    case wal::FileKind::kLive: return "live";
+    case wal::FileKind::kLive:
+      return "live";
     case wal::FileKind::kFree:
       return file.header.state == wal::SegmentState::kPrepared ? "prepared" : "free";
-    case wal::FileKind::kUnfinished: return "unfinished";
-    case wal::FileKind::kDamaged: return "damaged";
+    case wal::FileKind::kUnfinished:
+      return "unfinished";
+    case wal::FileKind::kDamaged:
+      return "damaged";
   }
   CHECK_UNREACHABLE();
 }
@@ -114,35 +121,34 @@ std::string ListLine(const wal::ScannedFile& file, const SegmentFacts* facts, bo
   const SegmentFacts& of = facts == nullptr ? none : *facts;
   const std::string_view state = of.sealed ? "sealed" : StateText(file);
   if (json) {
-    return Concat("{", io::JsonFields({{"file", FileName(file.path)},
-                                       {"state", state},
-                                       {"segment", file.header.segment.value()},
-                                       {"epoch", file.header.epoch.value()},
-                                       {"first_lsn", file.header.first_lsn.value()},
-                                       {"last_lsn", of.last_lsn.value()},
-                                       {"frames", of.frames},
-                                       {"records", of.records},
-                                       {"frame_bytes", of.frame_bytes},
-                                       {"record_bytes", of.record_bytes},
-                                       {"file_bytes", file.file->size()},
-                                       {"groups", groups}}),
+    return Concat("{",
+                  io::JsonFields({{"file", FileName(file.path)},
+                                  {"state", state},
+                                  {"segment", file.header.segment.value()},
+                                  {"epoch", file.header.epoch.value()},
+                                  {"first_lsn", file.header.first_lsn.value()},
+                                  {"last_lsn", of.last_lsn.value()},
+                                  {"frames", of.frames},
+                                  {"records", of.records},
+                                  {"frame_bytes", of.frame_bytes},
+                                  {"record_bytes", of.record_bytes},
+                                  {"file_bytes", file.file->size()},
+                                  {"groups", groups}}),
                   "}\n");
   }
   std::string line = Concat(FileName(file.path), " ", state);
   line.resize(std::max<size_t>(line.size(), 36), ' ');
   if (facts == nullptr) return line + "\n";
-  const uint64_t padding =
-      of.frame_bytes == 0 ? 0 : 100 - of.record_bytes * 100 / of.frame_bytes;
+  const uint64_t padding = of.frame_bytes == 0 ? 0 : 100 - of.record_bytes * 100 / of.frame_bytes;
   return line + Concat("segment=", file.header.segment.value(),
-                       " epoch=", file.header.epoch.value(),
-                       " lsn=", file.header.first_lsn.value(), "..", of.last_lsn.value(),
-                       " frames=", of.frames, " records=", of.records,
+                       " epoch=", file.header.epoch.value(), " lsn=", file.header.first_lsn.value(),
+                       "..", of.last_lsn.value(), " frames=", of.frames, " records=", of.records,
                        " bytes=", of.frame_bytes, " padding=", padding, "%",
                        " used=", of.frame_bytes * 100 / std::max<uint64_t>(file.file->size(), 1),
                        "% groups=", groups, "\n");
 }
 
-// --- dump -----------------------------------------------------------------------------------------
+// --- dump
 
 class DumpVisitor final : public wal::LogVisitor {
  public:
@@ -156,7 +162,7 @@ class DumpVisitor final : public wal::LogVisitor {
     wal::LoggedRecord logged;
     while (cursor.Next(logged)) {
       if (!request_.filter.TakesRecord(logged)) continue;
-      text += RecordLines(logged, frame.header, request_.format);
+      text += RecordLines({logged, frame.header, FileName(file.path)}, request_.format);
     }
     const bool headed = request_.format != DumpFormat::kJson &&
                         (!text.empty() || !request_.filter.asks_for_records());
@@ -170,7 +176,7 @@ class DumpVisitor final : public wal::LogVisitor {
   const Request& request_;
 };
 
-// --- verify ---------------------------------------------------------------------------------------
+// --- verify
 
 // Replays everything, so that sequences, indexes and terms are checked beside the hashes.
 class VerifyVisitor final : public wal::LogVisitor {
@@ -203,21 +209,22 @@ class VerifyVisitor final : public wal::LogVisitor {
 
 std::string VerifyText(const wal::Finding& finding, const VerifyVisitor& visitor, bool json) {
   if (json) {
-    return Concat("{", io::JsonFields({{"verdict", wal::VerdictText(finding.verdict)},
-                                       {"file", finding.file},
-                                       {"offset", finding.offset},
-                                       {"lsn", finding.lsn.value()},
-                                       {"detail", finding.detail},
-                                       {"may_hide_hard_state", finding.may_hide_hard_state},
-                                       {"segments", visitor.segments_count},
-                                       {"frames", visitor.frames},
-                                       {"records", visitor.records},
-                                       {"bytes", visitor.bytes}}),
+    return Concat("{",
+                  io::JsonFields({{"verdict", wal::VerdictText(finding.verdict)},
+                                  {"file", finding.file},
+                                  {"offset", finding.offset},
+                                  {"lsn", finding.lsn.value()},
+                                  {"detail", finding.detail},
+                                  {"may_hide_hard_state", finding.may_hide_hard_state},
+                                  {"segments", visitor.segments_count},
+                                  {"frames", visitor.frames},
+                                  {"records", visitor.records},
+                                  {"bytes", visitor.bytes}}),
                   "}\n");
   }
   return FindingLine(finding) + Concat("checked ", visitor.segments_count, " segments, ",
-                                       visitor.frames, " frames, ", visitor.records,
-                                       " records, ", visitor.bytes, " bytes\n");
+                                       visitor.frames, " frames, ", visitor.records, " records, ",
+                                       visitor.bytes, " bytes\n");
 }
 
 struct Verified {
@@ -251,8 +258,7 @@ io::Task<StatusOr<int>> List(io::Runtime& runtime, const Request& request) {
   Status scanned = co_await RunScan(scan, visitor);
   if (!scanned.ok()) co_return scanned;
   for (const wal::ScannedFile& file : scan.files()) {
-    request.print(
-        ListLine(file, visitor.Find(file.number), request.format == DumpFormat::kJson));
+    request.print(ListLine(file, visitor.Find(file.number), request.format == DumpFormat::kJson));
   }
   co_return ExitCode(scan.finding().verdict);
 }
@@ -272,8 +278,7 @@ io::Task<StatusOr<int>> Verify(io::Runtime& runtime, const Request& request) {
     if (!verified.ok()) co_return verified.status();
     const wal::Finding& finding = (*verified)->finding;
     if (finding.verdict == wal::Verdict::kCorrupt && attempt < kScanAttempts) continue;
-    request.print(
-        VerifyText(finding, (*verified)->visitor, request.format == DumpFormat::kJson));
+    request.print(VerifyText(finding, (*verified)->visitor, request.format == DumpFormat::kJson));
     co_return ExitCode(finding.verdict);
   }
 }

@@ -1,5 +1,5 @@
-// The commands of walinspect over an io::Runtime. All only read, and may look at the log of a running
-// node: a tail that is being written is never reported as damage.
+// The commands of walinspect over an io::Runtime. All only read, and may look at the log of a
+// running node: a tail that is being written is never reported as damage.
 #pragma once
 
 #include <functional>

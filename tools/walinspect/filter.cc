@@ -39,9 +39,9 @@ StatusOr<WallTime> ParseTime(const std::string& text) {
   double second = 0;
   char zone = 0;
   char rest = 0;
-  const int read = std::sscanf(text.c_str(), "%d-%d-%dT%d:%d:%lf%c%c", &parts.tm_year,
-                               &parts.tm_mon, &parts.tm_mday, &parts.tm_hour, &parts.tm_min,
-                               &second, &zone, &rest);
+  const int read =
+      std::sscanf(text.c_str(), "%d-%d-%dT%d:%d:%lf%c%c", &parts.tm_year, &parts.tm_mon,
+                  &parts.tm_mday, &parts.tm_hour, &parts.tm_min, &second, &zone, &rest);
   if (read != 7 || zone != 'Z' || second < 0 || second >= 61) {
     return InvalidArgumentError("not a time (2026-01-02T03:04:05Z or seconds): ", text);
   }

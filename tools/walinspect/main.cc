@@ -54,15 +54,15 @@ StatusOr<uint64_t> ParseHex(const std::string& text) {
 
 Status FillFilter(const Arguments& arguments, Filter& filter) {
   if (arguments.group != 0) filter.group = GroupId(arguments.group);
-  for (const auto& [text, range] : {std::pair(&arguments.index, &filter.index),
-                                    std::pair(&arguments.lsn, &filter.lsn)}) {
+  for (const auto& [text, range] :
+       {std::pair(&arguments.index, &filter.index), std::pair(&arguments.lsn, &filter.lsn)}) {
     if (text->empty()) continue;
     const StatusOr<Range> parsed = ParseRange(*text);
     if (!parsed.ok()) return parsed.status();
     *range = *parsed;
   }
-  for (const auto& [text, time] : {std::pair(&arguments.since, &filter.since),
-                                   std::pair(&arguments.until, &filter.until)}) {
+  for (const auto& [text, time] :
+       {std::pair(&arguments.since, &filter.since), std::pair(&arguments.until, &filter.until)}) {
     if (text->empty()) continue;
     const StatusOr<WallTime> parsed = ParseTime(*text);
     if (!parsed.ok()) return parsed.status();
@@ -84,9 +84,7 @@ StatusOr<Request> RequestOf(const Arguments& arguments) {
     if (!member.ok()) return member.status();
     request.identity = wal::LogIdentity{ClusterId(*cluster), NodeId(*member)};
   }
-  request.print = [](std::string_view text) {
-    std::fwrite(text.data(), 1, text.size(), stdout);
-  };
+  request.print = [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); };
   return request;
 }
 

@@ -20,8 +20,7 @@ std::string KeyRange(std::string_view key, std::string_view range_end) {
 }
 
 std::string OpText(const engine::PutOp& put) {
-  std::string text =
-      Concat("put ", KeyRange(put.key, ""), " value_bytes=", put.value.size());
+  std::string text = Concat("put ", KeyRange(put.key, ""), " value_bytes=", put.value.size());
   if (put.lease != LeaseId()) text += Concat(" lease=", put.lease.value());
   if (put.ignore_value) text += " ignore_value";
   if (put.ignore_lease) text += " ignore_lease";
@@ -92,23 +91,26 @@ Meaning MeaningOf(const wal::Record& record) {
   return {};
 }
 
-std::string JsonLine(const wal::LoggedRecord& logged, const wal::FrameHeader& frame) {
+std::string JsonLine(const PlacedRecord& placed) {
+  const auto& [logged, frame, file] = placed;
   const wal::Record& record = logged.record;
   const Meaning meaning = MeaningOf(record);
-  return Concat("{", io::JsonFields({{"lsn", frame.lsn.value()},
-                                     {"epoch", frame.epoch.value()},
+  return Concat("{",
+                io::JsonFields({{"lsn", frame.lsn.value()},
+                                {"epoch", frame.epoch.value()},
+                                {"file", file},
                                      {"segment", frame.segment.value()},
-                                     {"offset", uint64_t{frame.block} * wal::kBlockBytes},
-                                     {"time", FormatTime(frame.submit_wall)},
-                                     {"group", logged.group.value()},
-                                     {"sequence", logged.sequence},
-                                     {"kind", KindText(record.kind)},
-                                     {"tag", int{record.tag}},
-                                     {"term", record.term.value()},
-                                     {"index", record.index.value()},
-                                     {"bytes", record.bytes.size()},
-                                     {"request", meaning.request},
-                                     {"meaning", meaning.text}}),
+                                {"offset", uint64_t{frame.block} * wal::kBlockBytes},
+                                {"time", FormatTime(frame.submit_wall)},
+                                {"group", logged.group.value()},
+                                {"sequence", logged.sequence},
+                                {"kind", KindText(record.kind)},
+                                {"tag", int{record.tag}},
+                                {"term", record.term.value()},
+                                {"index", record.index.value()},
+                                {"bytes", record.bytes.size()},
+                                {"request", meaning.request},
+                                {"meaning", meaning.text}}),
                 "}\n");
 }
 
@@ -136,14 +138,22 @@ std::string HexLines(std::string_view bytes) {
 
 std::string_view KindText(wal::RecordKind kind) {
   switch (kind) {
-    case wal::RecordKind::kEntry: return "entry";
-    case wal::RecordKind::kRewrite: return "rewrite";
-    case wal::RecordKind::kHardState: return "hard_state";
-    case wal::RecordKind::kSnapshotMeta: return "snapshot_meta";
-    case wal::RecordKind::kTruncate: return "truncate";
-    case wal::RecordKind::kPurge: return "purge";
-    case wal::RecordKind::kHealed: return "healed";
-    case wal::RecordKind::kGroupState: return "group_state";
+    case wal::RecordKind::kEntry:
+      return "entry";
+    case wal::RecordKind::kRewrite:
+      return "rewrite";
+    case wal::RecordKind::kHardState:
+      return "hard_state";
+    case wal::RecordKind::kSnapshotMeta:
+      return "snapshot_meta";
+    case wal::RecordKind::kTruncate:
+      return "truncate";
+    case wal::RecordKind::kPurge:
+      return "purge";
+    case wal::RecordKind::kHealed:
+      return "healed";
+    case wal::RecordKind::kGroupState:
+      return "group_state";
   }
   CHECK_UNREACHABLE();
 }
@@ -167,10 +177,10 @@ std::string Printable(std::string_view bytes) {
 std::string FrameLine(const wal::FrameHeader& header, std::string_view file) {
   std::string text =
       Concat("frame lsn=", header.lsn.value(), " epoch=", header.epoch.value(), " file=", file,
-             " offset=", uint64_t{header.block} * wal::kBlockBytes,
-             " bytes=", header.frame_bytes, " records=", header.record_count,
-             " requests=", header.requests, " durable=", header.durable.value(),
-             " time=", FormatTime(header.submit_wall), " gather_us=", header.gather_us);
+             " offset=", uint64_t{header.block} * wal::kBlockBytes, " bytes=", header.frame_bytes,
+             " records=", header.record_count, " requests=", header.requests,
+             " durable=", header.durable.value(), " time=", FormatTime(header.submit_wall),
+             " gather_us=", header.gather_us);
   for (size_t i = 0; i < header.trace_count; ++i) {
     text += Concat(" flush[", header.traces[i].lsn.value(), "]_us=", header.traces[i].latency_us);
   }
@@ -180,15 +190,14 @@ std::string FrameLine(const wal::FrameHeader& header, std::string_view file) {
   return text + "\n";
 }
 
-std::string RecordLines(const wal::LoggedRecord& logged, const wal::FrameHeader& frame,
-                        DumpFormat format) {
-  if (format == DumpFormat::kJson) return JsonLine(logged, frame);
+std::string RecordLines(const PlacedRecord& placed, DumpFormat format) {
+  if (format == DumpFormat::kJson) return JsonLine(placed);
+  const wal::LoggedRecord& logged = placed.logged;
   const wal::Record& record = logged.record;
   const Meaning meaning = MeaningOf(record);
-  std::string text =
-      Concat("  group=", logged.group.value(), " seq=", logged.sequence, " ",
-             KindText(record.kind), " term=", record.term.value(),
-             " index=", record.index.value(), " bytes=", record.bytes.size());
+  std::string text = Concat("  group=", logged.group.value(), " seq=", logged.sequence, " ",
+                            KindText(record.kind), " term=", record.term.value(),
+                            " index=", record.index.value(), " bytes=", record.bytes.size());
   if (!meaning.request.empty()) text += Concat(" request=", meaning.request);
   if (!meaning.text.empty()) text += Concat(" | ", meaning.text);
   text += "\n";
