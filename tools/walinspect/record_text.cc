@@ -6,6 +6,7 @@
 #include "io/base/check.h"
 #include "io/log.h"
 #include "server/flight.h"
+#include "server/server_command.h"
 #include "tools/walinspect/filter.h"
 
 namespace metastore::walinspect {
@@ -58,16 +59,32 @@ struct Meaning {
   std::string request;
 };
 
+std::string RequestText(const engine::RequestId& id) {
+  return Concat(absl::Hex(id.node.value()), "/", id.boot, "/", id.counter);
+}
+
+Meaning MeaningOfServerCommand(std::string_view bytes) {
+  const StatusOr<server::ServerCommand> command = server::DecodeServerCommand(bytes);
+  if (!command.ok()) {
+    return {Concat("not a command: ", StdView(command.status().message())), ""};
+  }
+  const server::MemberAttributes& member = command->attributes;
+  std::string text =
+      Concat("publish_member id=", absl::Hex(member.id.value()), " name=", member.name);
+  for (const std::string& url : member.client_urls) text += Concat(" client_url=", url);
+  return {std::move(text), RequestText(command->request)};
+}
+
 Meaning MeaningOfEntry(const wal::Record& record) {
   if (record.tag != kNormalEntry) return {Concat("conf_change type=", int{record.tag}), ""};
   if (record.bytes.empty()) return {"empty (begins a term)", ""};
+  if (server::IsServerCommand(record.bytes)) return MeaningOfServerCommand(record.bytes);
   const StatusOr<engine::Command> command = engine::DecodeCommand(record.bytes);
   if (!command.ok()) {
     return {Concat("not a command: ", StdView(command.status().message())), ""};
   }
-  const engine::RequestId& id = command->header.request;
   Meaning meaning;
-  meaning.request = Concat(absl::Hex(id.node.value()), "/", id.boot, "/", id.counter);
+  meaning.request = RequestText(command->header.request);
   meaning.text = std::visit([](const auto& op) { return OpText(op); }, command->op);
   return meaning;
 }
