@@ -1,5 +1,6 @@
 #include "net/connection.h"
 
+#include <cctype>
 #include <utility>
 
 #include "net/close_timer.h"
@@ -29,6 +30,10 @@ io::Task<std::string> ReceiveFirst(ConnectionHost& host, ByteStream& stream) {
 
 Protocol SniffProtocol(std::string_view first) {
   const std::string_view start = first.substr(0, kSniffBytes);
+  // Methods are tokens (RFC 9110, 5.6.2), and every one in use begins with a letter: what does not
+  // (zeros, a TLS hello) is refused at once.
+  const bool letter = first.empty() || std::isalpha(static_cast<unsigned char>(first[0])) != 0;
+  if (!letter) return Protocol::kNeither;
   if (!kHttp2Preface.starts_with(start)) return Protocol::kHttp1;
   return start.size() == kSniffBytes ? Protocol::kHttp2 : Protocol::kUndecided;
 }

@@ -32,7 +32,7 @@ struct ConnectionHost {
   io::StopToken stopped;   // end now
 };
 
-enum class Protocol : uint8_t { kUndecided, kHttp2, kHttp1 };
+enum class Protocol : uint8_t { kUndecided, kHttp2, kHttp1, kNeither };
 // What a connection that begins with `first` speaks. Three bytes decide: no HTTP/1 method begins
 // with "PRI".
 Protocol SniffProtocol(std::string_view first);

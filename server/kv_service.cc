@@ -8,6 +8,7 @@
 
 #include "engine/txn_check.h"
 #include "io/cross_call.h"
+#include "io/yield_as.h"
 #include "rpc.pb.h"
 #include "server/answer_reads.h"
 #include "server/authorise.h"
@@ -148,6 +149,17 @@ io::Task<net::GrpcReply> Txn(Edge& edge, net::GrpcRequest& request) {
   co_return ReplyWith(response);
 }
 
+constexpr size_t kHeavyAnswerBytes = 256 * limits::kKiB;
+
+bool IsHeavy(const engine::RangeResult& result) {
+  size_t bytes = 0;
+  for (const engine::KeyValue& kv : result.kvs) {
+    bytes += kv.key.size() + kv.value.size();
+    if (bytes > kHeavyAnswerBytes) return true;
+  }
+  return false;
+}
+
 io::Task<net::GrpcReply> Range(Edge& edge, net::GrpcRequest& request) {
   etcdserverpb::RangeRequest message;
   Status parsed = ParseRequest(request, message);
@@ -168,6 +180,10 @@ io::Task<net::GrpcReply> Range(Edge& edge, net::GrpcRequest& request) {
   if (!call.result.ok()) co_return net::GrpcReply{.status = call.result.status()};
   engine::RangeResult& result = call.result->range;
   if (result.outcome != engine::Outcome::kOk) co_return ReplyError(ErrorOf(result.outcome));
+  if (IsHeavy(result)) {
+    // Encoding it takes milliseconds: hundreds of such answers must not stand before a put.
+    co_await io::YieldAs(io::ReadyClass::kBackground);
+  }
   etcdserverpb::RangeResponse response;
   edge.FillHeader(result.revision, call.result->term, *response.mutable_header());
   EncodeRange(std::move(result), response);

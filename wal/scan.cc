@@ -247,6 +247,18 @@ io::Task<Status> LogScan::Walk(LogVisitor& visitor) {
   co_return OkStatus();
 }
 
+// Whether the last frame under a footer is known to have been durable. The two are one write, which
+// can leave the footer whole and the frame torn, while the next segment's first write, which was in
+// flight with it, is there.
+bool LogScan::FooterCounts(size_t place, Lsn last_lsn) const {
+  if (place + 2 < live_.size()) return true;  // two segments on it was no longer in flight
+  return std::ranges::any_of(collected_, [&](const CollectedFrames& item) {
+    return std::ranges::any_of(item.headers, [&](const FrameHeader& header) {
+      return header.lsn > last_lsn && header.durable >= last_lsn;
+    });
+  });
+}
+
 // True: the footer served for the whole segment.
 io::Task<StatusOr<bool>> LogScan::WalkFooter(size_t place, LogVisitor& visitor) {
   if (!options_.use_footers || place + 1 == live_.size()) co_return false;
@@ -261,7 +273,8 @@ io::Task<StatusOr<bool>> LogScan::WalkFooter(size_t place, LogVisitor& visitor) 
   if (footer.segment != file.header.segment || footer.first_lsn != position_.next_lsn ||
       footer.last_lsn + 1 != next.first_lsn || footer.last_hash != next.previous_hash ||
       FooterHash(bytes) != next.previous_footer_hash ||
-      footer.frame_blocks.size() != next.first_lsn - footer.first_lsn) {
+      footer.frame_blocks.size() != next.first_lsn - footer.first_lsn ||
+      !FooterCounts(place, footer.last_lsn)) {
     co_return false;
   }
   Status visited = visitor.OnFooter(file, footer);

@@ -124,6 +124,7 @@ class LogScan final {
   io::Task<Status> FindFirstLive();
   bool PickLive();
   io::Task<Status> JudgeEmpty();
+  bool FooterCounts(size_t place, Lsn last_lsn) const;
   io::Task<StatusOr<bool>> WalkFooter(size_t place, LogVisitor& visitor);
   io::Task<StatusOr<bool>> WalkFrames(size_t place, LogVisitor& visitor);
   io::Task<Status> JudgeTail(size_t place, SegmentScan& scan);

@@ -37,7 +37,6 @@ constexpr NeededOperation kNeeded[] = {
     {IORING_OP_CONNECT, "CONNECT"},
     {IORING_OP_RECV, "RECV"},
     {IORING_OP_SEND, "SEND"},
-    {IORING_OP_SHUTDOWN, "SHUTDOWN"},
     {IORING_OP_CLOSE, "CLOSE"},
     {IORING_OP_ASYNC_CANCEL, "ASYNC_CANCEL"},
     {IORING_OP_MSG_RING, "MSG_RING"},
@@ -214,12 +213,6 @@ void Ring::Cancel(RingOp& op) {
 
 void Ring::Close(int fd) { Start(NewDetached(Detached::Kind::kClose, fd)); }
 
-void Ring::Shutdown(int fd, int how) {
-  Detached& op = NewDetached(Detached::Kind::kShutdown, fd);
-  op.how = how;
-  Start(op);
-}
-
 void Ring::Wake(int ring_fd) { Start(NewDetached(Detached::Kind::kWake, ring_fd)); }
 
 Ring::Detached& Ring::NewDetached(Detached::Kind kind, int fd) {
@@ -249,9 +242,6 @@ void Ring::PrepareDetached(RingOp& self, io_uring_sqe& sqe) {
       return;
     case Detached::Kind::kCancel:
       io_uring_prep_cancel64(&sqe, op.target, 0);
-      return;
-    case Detached::Kind::kShutdown:
-      io_uring_prep_shutdown(&sqe, op.fd, op.how);
       return;
     case Detached::Kind::kWake:
       io_uring_prep_msg_ring(&sqe, op.fd, 0, 0, 0);  // user_data 0 over there: nobody's completion

@@ -81,9 +81,8 @@ class Ring final {
   // Asks for an early end of `op`, which still completes (with -ECANCELED if the kernel could stop
   // it). Idle: no effect.
   void Cancel(RingOp& op);
-  // Closes or shuts down a descriptor; nothing reports back.
+  // Closes a descriptor; nothing reports back.
   void Close(int fd);
-  void Shutdown(int fd, int how);
   // Makes the ring behind `ring_fd` return from Enter.
   void Wake(int ring_fd);
 
@@ -110,10 +109,9 @@ class Ring final {
  private:
   // A close, cancel, shutdown or wake: owned by the ring from start to completion.
   struct Detached : RingOp {
-    enum class Kind : uint8_t { kClose, kCancel, kShutdown, kWake } kind = Kind::kClose;
+    enum class Kind : uint8_t { kClose, kCancel, kWake } kind = Kind::kClose;
     Ring* ring = nullptr;
     int fd = -1;
-    int how = 0;
     uint64_t target = 0;
     Detached* next_free = nullptr;
   };
