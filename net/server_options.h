@@ -28,7 +28,8 @@ struct ServerOptions {
   KeepaliveOptions keepalive;
   size_t held_request_bytes_max =
       256 * limits::kMiB;  // unfinished and unread gRPC requests, all connections together
-  size_t held_reply_bytes_max = 512 * limits::kMiB;  // unsent gRPC replies, all connections together
+  size_t held_reply_bytes_max =
+      512 * limits::kMiB;  // unsent gRPC replies, all connections together
 
   // Every problem, one line each; empty if there is none.
   std::vector<std::string> Validate() const;

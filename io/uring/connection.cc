@@ -129,8 +129,9 @@ Status Connection::TakeSendResult() {
 }
 
 void Connection::ShutdownSend() {
-  // A plain call: the ring's shutdown runs on a worker thread, which may look the descriptor up when
-  // it has been closed and belongs to another connection. Once a connection, so its cost is nothing.
+  // A plain call: the ring's shutdown runs on a worker thread, which may look the descriptor up
+  // when it has been closed and belongs to another connection. Once a connection, so its cost is
+  // nothing.
   if (!closed_) ::shutdown(fd_, SHUT_WR);
 }
 

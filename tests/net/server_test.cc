@@ -26,8 +26,13 @@ TEST(SniffTest, ThreeBytesDecide) {
   EXPECT_EQ(net::SniffProtocol("PRI"), Protocol::kHttp2);
   EXPECT_EQ(net::SniffProtocol("PRI * HTTP/2.0\r\n"), Protocol::kHttp2);
   EXPECT_EQ(net::SniffProtocol("PROPFIND / HTTP/1.1"), Protocol::kHttp1);
-  for (const char* first : {"G", "PO", "PUT", "PA", "\x16\x03\x01"}) {
+  for (const char* first : {"G", "PO", "PUT", "PA"}) {
     EXPECT_EQ(net::SniffProtocol(first), Protocol::kHttp1) << first;
+  }
+  // A TLS hello, a blank, zeros: no method begins so.
+  for (const std::string_view first :
+       {std::string_view("\x16\x03\x01"), std::string_view(" GET"), std::string_view("\0\0", 2)}) {
+    EXPECT_EQ(net::SniffProtocol(first), Protocol::kNeither) << first;
   }
 }
 
