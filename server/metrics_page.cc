@@ -104,7 +104,9 @@ void NetLines(const NodeFacts& facts, Page& page) {
     sum.calls_total += edge.calls_total;
     sum.received_bytes += edge.received_bytes;
     sum.sent_bytes += edge.sent_bytes;
-    for (const uint64_t count : edge.faults) faults += count;
+    for (size_t i = 0; i < edge.faults.size(); ++i) {
+      if (i != static_cast<size_t>(net::Http2Fault::kNone)) faults += edge.faults[i];
+    }
   }
   page.Counter("etcd_network_client_grpc_received_bytes_total", "Bytes from clients.",
                sum.received_bytes);
