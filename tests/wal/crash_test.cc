@@ -234,6 +234,69 @@ TEST(CrashAgainTest, ASecondCrashDuringRecoveryLosesNothingEither) {
   }
 }
 
+// Appends `count` small entries and a purge of them all; whether the purge's frame sealed its
+// segment. `then` (if given) is submitted while that frame is in flight. `armed` is set before
+// both.
+bool PurgeSeals(WalMachine& machine, uint64_t count, TestOp* then, bool& armed) {
+  machine.MustAppend(kGroup, {HardState("vote")});
+  for (uint64_t i = 1; i <= count; ++i) {
+    machine.WaitFor([&] { return machine.log().accepting(); });
+    machine.MustAppend(kGroup, {Entry(i, 1, std::string(100, 'x'))});
+  }
+  armed = true;
+  const uint64_t sealed = machine.log().stats().segments_sealed;
+  TestOp purge;
+  CHECK(machine.log().Purge(kGroup, LogIndex(count), purge).ok());
+  machine.world().RunFor(Microseconds(20));
+  const bool seals = machine.log().stats().segments_sealed > sealed;
+  if (then != nullptr) {
+    CHECK(machine.Submit(kGroup, {Entry(count + 1, 1, "then")}, *then).ok());
+  }
+  machine.WaitFor([&] { return machine.machine().dead() || purge.done; });
+  return seals;
+}
+
+// The first write of a segment is torn, right after a purge freed every segment before: neither may
+// that write go to a file that the durable log still counts as its own, nor may its header declare
+// the segments before it free while it is not durable itself.
+TEST(CrashAtSegmentStartTest, WhatItFreesIsStillThere) {
+  for (const bool queued : {false, true}) {
+    uint64_t count = 80;  // into the third segment
+    for (bool seals = false; !seals; ++count) {
+      ASSERT_LT(count, 200u);
+      WalMachine machine;
+      machine.MustOpen();
+      bool unused = false;
+      seals = PurgeSeals(machine, count, nullptr, unused);
+    }
+    --count;
+    for (uint64_t seed = 1; seed <= 40; ++seed) {
+      SCOPED_TRACE(Concat("queued ", queued, ", seed ", seed));
+      WalMachine machine({.seed = seed});
+      machine.MustOpen();
+      bool armed = false;
+      machine.disk().OnIo([&](const sim::SimIo& io) {
+        sim::SimIoVerdict verdict;
+        const bool start = io.op == sim::SimDiskOp::kDurableWrite && io.offset == 0;
+        if (armed && start) verdict.crash = sim::SimCrash::kTorn;
+        return verdict;
+      });
+      machine.WaitFor([&] { return machine.log().stats().segments_prepared == 3; });
+      TestOp then;
+      ASSERT_TRUE(PurgeSeals(machine, count, queued ? &then : nullptr, armed));
+      machine.WaitFor([&] { return machine.machine().dead(); });
+      ASSERT_TRUE(machine.machine().dead());
+      machine.Bury();
+      machine.disk().OnIo(nullptr);
+      machine.options().verify_sealed = true;
+      const Status opened = machine.Open();
+      ASSERT_TRUE(opened.ok()) << opened;
+      EXPECT_EQ(machine.log().FirstIndex(kGroup), LogIndex(count + 1));
+      EXPECT_EQ(machine.log().Find(kGroup)->hard_state, "vote");
+    }
+  }
+}
+
 // Many frames in flight and queued, no waiting: a crash anywhere leaves a prefix.
 TEST(CrashBurstTest, ABurstLeavesAPrefix) {
   for (uint64_t seed = 1; seed <= 60 && !::testing::Test::HasFailure(); ++seed) {

@@ -116,7 +116,7 @@ std::string JsonLine(const PlacedRecord& placed) {
                 io::JsonFields({{"lsn", frame.lsn.value()},
                                 {"epoch", frame.epoch.value()},
                                 {"file", file},
-                                     {"segment", frame.segment.value()},
+                                {"segment", frame.segment.value()},
                                 {"offset", uint64_t{frame.block} * wal::kBlockBytes},
                                 {"time", FormatTime(frame.submit_wall)},
                                 {"group", logged.group.value()},
