@@ -1,6 +1,7 @@
 #include "engine/command.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "io/base/check.h"
@@ -49,29 +50,48 @@ uint8_t Join(Flags... flags) {
 void PutSigned(std::string& to, int64_t value) { PutVarint(to, ZigZag(value)); }
 size_t BytesBytes(std::string_view bytes) { return VarintBytes(bytes.size()) + bytes.size(); }
 
-void EncodeHeader(const CommandHeader& header, OpKind kind, std::string& to) {
-  const bool user = !header.user.empty() || header.auth_revision != 0;
-  const bool session = header.session != 0 || header.sequence != 0;
-  char fixed[kHeaderFixedBytes];
-  fixed[0] = static_cast<char>(kCommandFormat);
-  fixed[1] = static_cast<char>(kind);
-  fixed[2] = static_cast<char>(Join(Bit(user, kFlagHasUser), Bit(session, kFlagHasSession)));
-  StoreU64(fixed + 3, header.request.node.value());
-  StoreU32(fixed + 11, header.request.boot);
-  StoreU64(fixed + 15, header.request.counter);
-  to.append(fixed, sizeof fixed);
-  if (user) {
-    PutBytes(to, header.user);
-    PutVarint(to, header.auth_revision);
-  }
-  if (session) {
-    PutVarint(to, header.session);
-    PutVarint(to, header.sequence);
-  }
+char* StoreBytes(char* to, std::string_view bytes) {
+  to = StoreVarint(to, bytes.size());
+  if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
+  return to + bytes.size();
 }
 
-size_t HeaderBytesMax(const CommandHeader& header) {
-  return kHeaderFixedBytes + BytesBytes(header.user) + 3 * kVarintBytesMax;
+bool HasUser(const CommandHeader& header) {
+  return !header.user.empty() || header.auth_revision != 0;
+}
+bool HasSession(const CommandHeader& header) { return header.session != 0 || header.sequence != 0; }
+
+size_t HeaderBytes(const CommandHeader& header) {
+  size_t bytes = kHeaderFixedBytes;
+  if (HasUser(header)) bytes += BytesBytes(header.user) + VarintBytes(header.auth_revision);
+  if (HasSession(header)) bytes += VarintBytes(header.session) + VarintBytes(header.sequence);
+  return bytes;
+}
+
+char* StoreHeader(char* to, const CommandHeader& header, OpKind kind) {
+  const bool user = HasUser(header);
+  const bool session = HasSession(header);
+  to[0] = static_cast<char>(kCommandFormat);
+  to[1] = static_cast<char>(kind);
+  to[2] = static_cast<char>(Join(Bit(user, kFlagHasUser), Bit(session, kFlagHasSession)));
+  StoreU64(to + 3, header.request.node.value());
+  StoreU32(to + 11, header.request.boot);
+  StoreU64(to + 15, header.request.counter);
+  to += kHeaderFixedBytes;
+  if (user) to = StoreVarint(StoreBytes(to, header.user), header.auth_revision);
+  if (session) to = StoreVarint(StoreVarint(to, header.session), header.sequence);
+  return to;
+}
+
+void EncodeHeader(const CommandHeader& header, OpKind kind, std::string& to) {
+  const size_t at = to.size();
+  to.resize(at + HeaderBytes(header));
+  StoreHeader(to.data() + at, header, kind);
+}
+
+uint8_t FlagsOf(const PutOp& put) {
+  return Join(Bit(put.prev_kv, kFlagPrevKv), Bit(put.ignore_value, kFlagIgnoreValue),
+              Bit(put.ignore_lease, kFlagIgnoreLease), Bit(put.lease != LeaseId(0), kFlagHasLease));
 }
 
 class Encoder {
@@ -79,10 +99,8 @@ class Encoder {
   Encoder(std::string& to, size_t depth) : to_(to), depth_(depth) {}
 
   void operator()(const PutOp& put) {
-    const bool lease = put.lease != LeaseId(0);
-    PutU8(to_, Join(Bit(put.prev_kv, kFlagPrevKv), Bit(put.ignore_value, kFlagIgnoreValue),
-                    Bit(put.ignore_lease, kFlagIgnoreLease), Bit(lease, kFlagHasLease)));
-    if (lease) PutSigned(to_, put.lease.value());
+    PutU8(to_, FlagsOf(put));
+    if (put.lease != LeaseId(0)) PutSigned(to_, put.lease.value());
     PutBytes(to_, put.key);
     PutBytes(to_, put.value);
   }
@@ -348,12 +366,21 @@ std::string EncodeCommand(const Command& command) {
   return bytes;
 }
 
+size_t EncodedPutBytes(const CommandHeader& header, const PutOp& put) {
+  const size_t lease = put.lease == LeaseId(0) ? 0 : VarintBytes(ZigZag(put.lease.value()));
+  return HeaderBytes(header) + 1 + lease + BytesBytes(put.key) + BytesBytes(put.value);
+}
+
+void EncodePutTo(const CommandHeader& header, const PutOp& put, char* to) {
+  to = StoreHeader(to, header, OpKind::kPut);
+  *to++ = static_cast<char>(FlagsOf(put));
+  if (put.lease != LeaseId(0)) to = StoreVarint(to, ZigZag(put.lease.value()));
+  StoreBytes(StoreBytes(to, put.key), put.value);
+}
+
 std::string EncodePut(const CommandHeader& header, const PutOp& put) {
-  std::string bytes;
-  bytes.reserve(HeaderBytesMax(header) + 1 + kVarintBytesMax + BytesBytes(put.key) +
-                BytesBytes(put.value));
-  EncodeHeader(header, OpKind::kPut, bytes);
-  Encoder(bytes, 0)(put);
+  std::string bytes(EncodedPutBytes(header, put), '\0');
+  EncodePutTo(header, put, bytes.data());
   return bytes;
 }
 

@@ -157,7 +157,9 @@ struct Command {
 // The bytes of `command`. Its transactions nest at most limits::kTxnDepthMax deep (CHECKed).
 std::string EncodeCommand(const Command& command);
 
-// The hot path: the same bytes as EncodeCommand of a put, in one allocation.
+// The hot path: the same bytes as EncodeCommand of a put, into memory of the caller.
+size_t EncodedPutBytes(const CommandHeader& header, const PutOp& put);
+void EncodePutTo(const CommandHeader& header, const PutOp& put, char* to);
 std::string EncodePut(const CommandHeader& header, const PutOp& put);
 
 // Borrows from `bytes`.

@@ -92,7 +92,7 @@ class SnapshotSource {
   // Errors: kAborted  the state was replaced by a snapshot meanwhile
   virtual io::Task<StatusOr<std::string>> Next() = 0;
 };
-inline constexpr size_t kSnapshotStepBytes = size_t{256} << 10;
+inline constexpr size_t kSnapshotStepBytes = size_t{64} << 10;
 
 // A snapshot being read into an engine. The engine keeps its state, and goes on working, until
 // Finish replaces it. Dropped without Finish, nothing happened. Must not outlive the engine.
@@ -134,6 +134,13 @@ class Engine {
   virtual void Unpin(uint64_t token) = 0;  // ReadPin's destructor only
   // etcd's Range, with every option and quirk.
   virtual io::Task<RangeResult> Range(RangeQuery query) = 0;
+  // The same answer without a task where it is at hand and small: one key, or a few records. True:
+  // `result`, which was empty, has it. False: nothing is known, `result` is empty; await Range. An
+  // engine may always say false. `query` and its views are not kept.
+  virtual bool TryRange(const RangeQuery& query, RangeResult& result) = 0;
+  // Brings near what TryRange of `queries` will read, so that the cache misses of several reads
+  // overlap: worth calling for up to some 16 at a time, just before. Never needed for correctness.
+  virtual void PrefetchRanges(std::span<const RangeQuery* const> queries) = 0;
   // The changes from a revision on, in bounded batches of whole revisions: call again from `next`.
   virtual io::Task<HistoryResult> History(HistoryQuery query) = 0;
 
@@ -147,8 +154,9 @@ class Engine {
                                           size_t count_max) = 0;
 
   // --- upkeep ------------------------------------------------------------------------------------
-  // The engine's background loop: removes what compactions have passed, in steps of at most about 2
-  // ms. Spawned once by the owner in ReadyClass::kBackground; ends after `stop`.
+  // The engine's background loop, in bounded steps: removes what compactions have passed, frees
+  // what a restore replaced. Spawned once by the owner in ReadyClass::kBackground; ends after
+  // `stop`.
   virtual io::Task<void> RunMaintenance(io::StopToken stop) = 0;
   // Completes once everything below `revision` (compacted already, CHECKed) has been removed.
   virtual io::Task<io::WaitResult> WaitRemoved(Revision revision, io::WaitLimit limit) = 0;
@@ -157,6 +165,11 @@ class Engine {
   virtual io::Task<HashResult> HashKv(Revision revision) = 0;
   // A hash of all replicated state: versions, leases, revisions, applied index.
   virtual io::Task<uint64_t> Digest() = 0;
+
+  // Ends the engine, which may be destroyed afterwards: frees its state in bounded steps, where
+  // destroying it at once would hold up the core. No other call may follow, but stats(); no task,
+  // pin, source or sink is left (CHECKed).
+  virtual io::Task<void> Close() = 0;
 
   // --- snapshots ---------------------------------------------------------------------------------
   virtual std::unique_ptr<SnapshotSource> StartSnapshot(SnapshotExtra extra) = 0;

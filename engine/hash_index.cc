@@ -25,13 +25,42 @@ KeyRecord* HashIndex::Find(std::string_view key, uint32_t hash) const {
   }
 }
 
-void HashIndex::PrefetchRecord(uint32_t hash) const {
+// The records of the bucket, its overflow left out, that Find would compare the key with.
+template <typename Visit>
+void HashIndex::Candidates(uint32_t hash, const Visit& visit) const {
   const Bucket& bucket = BucketAt(BucketOf(hash));
   for (size_t slot = 0; slot < kSlots; ++slot) {
-    if (bucket.hashes[slot] != hash || bucket.records[slot] == nullptr) continue;
-    __builtin_prefetch(bucket.records[slot], 1);
-    __builtin_prefetch(bucket.records[slot] + 1);
+    if (bucket.hashes[slot] == hash && bucket.records[slot] != nullptr) {
+      visit(*bucket.records[slot]);
+    }
   }
+}
+
+void HashIndex::PrefetchRecord(uint32_t hash) const {
+  Candidates(hash, [](KeyRecord& record) {
+    __builtin_prefetch(&record, 1);
+    __builtin_prefetch(&record + 1);
+  });
+}
+
+void HashIndex::PrefetchNewest(uint32_t hash) const {
+  Candidates(hash, [](const KeyRecord& record) {
+    __builtin_prefetch(record.newest);
+    __builtin_prefetch(reinterpret_cast<const char*>(record.newest + 1) - 1);
+  });
+}
+
+void HashIndex::PrefetchValue(uint32_t hash) const {
+  // The count of references is just before the bytes.
+  Candidates(hash, [](const KeyRecord& record) {
+    __builtin_prefetch(record.newest->value.view().data(), 1);
+  });
+}
+
+bool HashIndex::FreeSegment() {
+  std::vector<Segment>& segments = segments_.empty() ? overflow_segments_ : segments_;
+  if (!segments.empty()) segments.pop_back();
+  return segments_.empty() && overflow_segments_.empty();
 }
 
 uint32_t HashIndex::NewOverflow() {

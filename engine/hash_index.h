@@ -34,6 +34,13 @@ class HashIndex final {
   void PrefetchBucket(uint32_t hash) const { __builtin_prefetch(&BucketAt(BucketOf(hash))); }
   // Begins to load the records Find would look at; best some time after PrefetchBucket.
   void PrefetchRecord(uint32_t hash) const;
+  // The same of those records' newest versions, and then of the values of these: each best some
+  // time after the one before.
+  void PrefetchNewest(uint32_t hash) const;
+  void PrefetchValue(uint32_t hash) const;
+
+  // Frees one segment (64 KiB), after which the index is of no use. True: none is left.
+  bool FreeSegment();
 
   size_t size() const { return size_; }
   size_t buckets_count() const { return level_buckets_ + split_; }
@@ -66,6 +73,8 @@ class HashIndex final {
   }
   Bucket& BucketAt(size_t bucket) const { return In(segments_, bucket); }
   Bucket& Overflow(uint32_t number) const { return In(overflow_segments_, number); }
+  template <typename Visit>
+  void Candidates(uint32_t hash, const Visit& visit) const;
   uint32_t NewOverflow();
   void Add(Bucket* bucket, Moving entry);
   void SplitOne();

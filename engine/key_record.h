@@ -60,6 +60,11 @@ struct KeyRecord {
   static void Delete(KeyRecord* record) { ::operator delete(record); }
 };
 
+// What a version counts for in Stats::stored_bytes.
+inline uint64_t StoredBytes(const Version& version) {
+  return version.record->key_bytes + version.value.size() + kVersionOverheadBytes;
+}
+
 // The newest version that a read at `at` sees; null if there is none or the key is deleted there.
 // Walks the chain: as long as the number of the key's versions after `at`.
 inline const Version* VisibleAt(const KeyRecord& record, Position at) {
@@ -85,7 +90,7 @@ class VersionSlab final {
       free_ = free_->next;
     } else {
       if (fresh_ == kBlockVersions) {
-        blocks_.push_back(std::make_unique<Block>());
+        blocks_.push_back(std::make_unique_for_overwrite<Block>());
         fresh_ = 0;
       }
       memory = blocks_.back()->bytes + fresh_++ * sizeof(Version);
@@ -96,6 +101,15 @@ class VersionSlab final {
     version->~Version();
     free_ = new (version) Free{free_};
     --used_;
+  }
+  // Once nothing is used any more (CHECKed), and never used again: frees one block. True: none is
+  // left.
+  bool FreeBlock() {
+    CHECK_EQ(used_, 0u);
+    free_ = nullptr;
+    fresh_ = kBlockVersions;
+    if (!blocks_.empty()) blocks_.pop_back();
+    return blocks_.empty();
   }
 
  private:

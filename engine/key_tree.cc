@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "engine/tree_node.h"
 #include "io/base/check.h"
@@ -183,6 +184,20 @@ void KeyTree::Remove(const KeyRecord* record) {
   leaf->RemoveRecord(found.slot);
   --size_;
   if (leaf->count == 0 && height_ > 0) RemoveLeaf(leaf, path);
+}
+
+size_t KeyTree::TakeFirst(KeyRecord** records) {
+  static_assert(kTakenMax == TreeNode::kSlots);
+  Path path;
+  TreeLeaf* leaf = Descend({}, path);
+  const uint32_t count = std::exchange(leaf->count, 0);
+  std::copy(leaf->records, leaf->records + count, records);
+  const int64_t live = std::popcount(std::exchange(leaf->live, 0));
+  for (int i = 0; i < path.depth; ++i) path.steps[i].inner->live[path.steps[i].child] -= live;
+  size_ -= count;
+  live_ -= live;
+  if (height_ > 0) RemoveLeaf(leaf, path);
+  return count;
 }
 
 void KeyTree::RemoveLeaf(TreeLeaf* leaf, Path& path) {

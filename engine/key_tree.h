@@ -49,6 +49,10 @@ class KeyTree final {
   void Insert(KeyRecord* record, bool live);
   // Removes a record that is present (CHECKed) and counted as not live.
   void Remove(const KeyRecord* record);
+  // Removes the records with the lowest keys, some of them, counted or not, and writes them to
+  // `records`, which has room for kTakenMax. How many: 0 if there is none.
+  static constexpr size_t kTakenMax = 64;
+  size_t TakeFirst(KeyRecord** records);
   // The present record begins or ceases to count; it did not, or did.
   void SetLive(const KeyRecord* record, bool live);
 

@@ -8,6 +8,7 @@
 #include "engine/memory_snapshot.h"
 #include "engine/range_scan.h"
 #include "io/base/check.h"
+#include "io/yield_as.h"
 
 namespace metastore::engine {
 namespace {
@@ -37,7 +38,10 @@ std::unique_ptr<Engine> MakeMemoryEngine(MemoryEngineOptions options) {
 }
 
 MemoryEngine::MemoryEngine(MemoryEngineOptions options)
-    : options_(options), store_(std::make_unique<Store>(options.hash_seed)) {}
+    : options_(options), store_(std::make_unique<Store>(options.hash_seed)) {
+  // One for the record, one for a version of it: less would not get on.
+  CHECK_GE(options.step_records, 2u);
+}
 
 MemoryEngine::~MemoryEngine() {
   CHECK(pins_.empty());
@@ -90,7 +94,7 @@ ApplyResult MemoryEngine::Apply(const Entry& entry) {
   }
   result.index = entry.index;
   if (!command.ok() || result.outcome != Outcome::kOk) return result;
-  if (result.kind == OpKind::kCompact) removal_wanted_.NotifyAll();
+  if (result.kind == OpKind::kCompact) upkeep_wanted_.NotifyAll();
   if (listener_ != nullptr) Announce(result, *command);
   return result;
 }
@@ -142,7 +146,7 @@ ReadPin MemoryEngine::Pin() {
 
 void MemoryEngine::Unpin(uint64_t token) {
   CHECK_EQ(pins_.erase(token), 1u);
-  if (RemovalTarget() > store_->removed()) removal_wanted_.NotifyAll();
+  if (RemovalTarget() > store_->removed()) upkeep_wanted_.NotifyAll();
 }
 
 Revision MemoryEngine::RemovalTarget() const {
@@ -170,12 +174,36 @@ io::Task<void> MemoryEngine::RunMaintenance(io::StopToken stop) {
   const Use use(*this);
   while (!stop.stopped()) {
     const Revision target = RemovalTarget();
-    if (store_->removed() >= target) {
-      co_await removal_wanted_.Wait(io::WaitLimit{.stop = stop});
+    if (!retired_.empty()) {
+      FreeRetiredStep();
+    } else if (store_->removed() < target) {
+      StepBudget budget = NewStep();
+      if (store_->RemoveStep(target, budget)) removal_advanced_.NotifyAll();
+    } else {
+      co_await upkeep_wanted_.Wait(io::WaitLimit{.stop = stop});
       continue;
     }
-    if (store_->RemoveStep(target, kStepRecords)) removal_advanced_.NotifyAll();
     co_await io::Yield();
+  }
+}
+
+void MemoryEngine::Retire(std::unique_ptr<Store> store) {
+  retired_.push_back(std::move(store));
+  upkeep_wanted_.NotifyAll();
+}
+
+void MemoryEngine::FreeRetiredStep() {
+  StepBudget budget = NewStep();
+  if (retired_.back()->FreeStep(budget)) retired_.pop_back();
+}
+
+io::Task<void> MemoryEngine::Close() {
+  CHECK(pins_.empty());
+  CHECK_EQ(uses_, 0u);
+  Retire(std::exchange(store_, std::make_unique<Store>(options_.hash_seed)));
+  while (!retired_.empty()) {
+    co_await io::YieldAs(io::ReadyClass::kBackground);
+    FreeRetiredStep();
   }
 }
 
@@ -198,11 +226,11 @@ std::unique_ptr<SnapshotSink> MemoryEngine::StartRestore() { return MakeMemorySn
 
 void MemoryEngine::Replace(std::unique_ptr<Store> store, LogIndex applied_index,
                            uint64_t entry_keys_max) {
-  store_ = std::move(store);
+  Retire(std::exchange(store_, std::move(store)));
   applied_index_ = applied_index;
   SetEntryKeysMax(entry_keys_max);
   ++generation_;
-  removal_wanted_.NotifyAll();
+  upkeep_wanted_.NotifyAll();
   removal_advanced_.NotifyAll();
   if (listener_ != nullptr) listener_->OnRestored();
 }

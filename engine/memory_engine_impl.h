@@ -13,6 +13,7 @@
 #include "absl/container/btree_map.h"
 #include "engine/engine.h"
 #include "engine/memory_engine.h"
+#include "engine/step_budget.h"
 #include "engine/store.h"
 #include "io/base/limits.h"
 
@@ -32,6 +33,8 @@ class MemoryEngine final : public Engine {
   ReadPin Pin() override;
   void Unpin(uint64_t token) override;
   io::Task<RangeResult> Range(RangeQuery query) override;
+  bool TryRange(const RangeQuery& query, RangeResult& result) override;
+  void PrefetchRanges(std::span<const RangeQuery* const> queries) override;
   io::Task<HistoryResult> History(HistoryQuery query) override;
 
   std::optional<LeaseInfo> FindLease(LeaseId lease) const override;
@@ -42,16 +45,21 @@ class MemoryEngine final : public Engine {
   io::Task<io::WaitResult> WaitRemoved(Revision revision, io::WaitLimit limit) override;
   io::Task<HashResult> HashKv(Revision revision) override;
   io::Task<uint64_t> Digest() override;
+  io::Task<void> Close() override;
 
   std::unique_ptr<SnapshotSource> StartSnapshot(SnapshotExtra extra) override;
   std::unique_ptr<SnapshotSink> StartRestore() override;
 
   // --- for its own sources and sinks -------------------------------------------------------------
   const Store& store() const { return *store_; }
+  std::shared_ptr<LeaseChanges> TrackLeases() { return store_->TrackLeases(); }
   uint64_t generation() const { return generation_; }
   uint64_t entry_keys_max() const { return entry_keys_max_; }
   const MemoryEngineOptions& options() const { return options_; }
+  StepBudget NewStep() const { return StepBudget(options_.clock, options_.step_records); }
   void Replace(std::unique_ptr<Store> store, LogIndex applied_index, uint64_t entry_keys_max);
+  // To be freed in steps.
+  void Retire(std::unique_ptr<Store> store);
 
   // Counts a running read, source or sink, none of which may outlive the engine.
   class Use final {
@@ -72,13 +80,17 @@ class MemoryEngine final : public Engine {
   };
 
   Outcome ResolveRange(const RangeQuery& query, Position& at) const;
-  void ReadOne(const RangeQuery& query, Position at, RangeResult& result) const;
+  bool ReadOne(const RangeQuery& query, Position at, StepBudget& budget, RangeResult& result) const;
+  template <typename Step>
+  io::Task<bool> InSteps(uint64_t generation, const Step& step);
   Revision RemovalTarget() const;
+  void FreeRetiredStep();
   void Announce(const ApplyResult& result, const Command& command);
   void AnnounceChanges(Revision revision);
 
   const MemoryEngineOptions options_;
   std::unique_ptr<Store> store_;
+  std::vector<std::unique_ptr<Store>> retired_;
   LogIndex applied_index_;
   uint64_t generation_ = 1;
   uint64_t entry_keys_max_ = limits::kEntryKeysMaxDefault;
@@ -88,7 +100,7 @@ class MemoryEngine final : public Engine {
   // Tokens and, within a generation, floors grow together.
   absl::btree_map<uint64_t, PinState> pins_;
   uint64_t next_pin_ = 1;
-  io::Signal removal_wanted_;
+  io::Signal upkeep_wanted_;
   io::Signal removal_advanced_;
   size_t uses_ = 0;
 };

@@ -8,6 +8,7 @@
 #include "io/base/check.h"
 #include "io/base/coding.h"
 #include "io/base/hash.h"
+#include "io/yield_as.h"
 
 namespace metastore::engine {
 namespace {
@@ -18,26 +19,24 @@ class HistoryScan final {
   explicit HistoryScan(const HistoryQuery& query) : query_(query), next_{query.from, 0} {}
 
   // True when the batch is full or the log has ended; `current` is the store's revision.
-  bool Step(const Store& store, HistoryResult& result) {
+  bool Step(const Store& store, StepBudget& budget, HistoryResult& result) {
     const Store::Log& log = store.log();
-    size_t at = store.LogPosition(next_);
-    for (size_t i = 0; i < kStepRecords; ++i, ++at) {
-      if (at == log.size()) {
-        result.next = store.revision() + 1;
-        return true;
-      }
+    for (size_t at = store.LogPosition(next_); at < log.size(); ++at) {
       const Version& version = *log[at];
       if (version.main != revision_ && Full(result)) {
         result.next = version.main;
         return true;
       }
+      if (!budget.Spend(1)) return false;
       revision_ = version.main;
       next_ = {version.main, version.sub + 1};
-      if (Wanted(version)) Add(version, store.compacted(), result);
+      if (!Wanted(version)) continue;
+      Add(version, store.compacted(), result);
+      budget.SpendBytes(version.record->key_bytes);
     }
-    return false;
+    result.next = store.revision() + 1;
+    return true;
   }
-  Position next() const { return next_; }
 
  private:
   bool Full(const HistoryResult& result) const {
@@ -80,16 +79,33 @@ uint64_t HashVersion(const Version& version, uint64_t seed) {
   return Hash64(version.value.view(), Hash64(std::string_view(fields, sizeof fields), seed));
 }
 
-uint64_t HashRecord(const KeyRecord& record, Position upto, Revision floor, uint64_t seed) {
-  const Version* version = NextKept(record, nullptr, upto, floor);
-  if (version == nullptr) return seed;
-  uint64_t hash = Hash64(record.key(), seed);
-  for (; version != nullptr; version = NextKept(record, version, upto, floor))
-    hash = HashVersion(*version, hash);
-  return hash;
-}
-
 constexpr std::string_view kEveryKey("\0", 1);
+
+// One HashKv call, step by step.
+class HashScan final {
+ public:
+  HashScan(Position upto, Revision floor) : walk_({}, kEveryKey), kept_(upto, floor) {}
+
+  // True when every key was visited.
+  bool Step(const Store& store, StepBudget& budget) {
+    return walk_.Step(store, budget, [this, &budget](const KeyRecord& record) {
+      return kept_.Step(record, budget, [&](const Version& version, bool first) {
+        if (first) hash_ = Hash64(record.key(), hash_);
+        hash_ = HashVersion(version, hash_);
+        budget.SpendBytes((first ? record.key_bytes : 0) + version.value.size());
+      });
+    });
+  }
+  uint64_t hash() const { return hash_; }
+
+ private:
+  KeyWalk walk_;
+  KeptWalk kept_;
+  uint64_t hash_ = 0;
+};
+
+// What TryRange looks at, at most: some 30 us where the caches are cold.
+constexpr size_t kTryRecords = 128;
 
 }  // namespace
 
@@ -115,37 +131,94 @@ Outcome MemoryEngine::ResolveRange(const RangeQuery& query, Position& at) const 
   return Outcome::kOk;
 }
 
-void MemoryEngine::ReadOne(const RangeQuery& query, Position at, RangeResult& result) const {
+// The one key of `query`; false when the budget ended first.
+bool MemoryEngine::ReadOne(const RangeQuery& query, Position at, StepBudget& budget,
+                           RangeResult& result) const {
   const KeyRecord* record = store_->Find(query.range.key);
-  const Version* version = record == nullptr ? nullptr : VisibleAt(*record, at);
-  if (version == nullptr) return;
+  if (record == nullptr) return true;
+  VersionSearch search;
+  if (!search.Step(*record, at, budget)) return false;
+  const Version* version = search.found();
+  if (version == nullptr) return true;
   result.count = query.want_count ? 1 : 0;
-  if (query.range.count_only || !PassesFilters(query.range, *version)) return;
+  if (query.range.count_only || !PassesFilters(query.range, *version)) return true;
   result.kvs.push_back(MakeKeyValue(*record, *version));
   if (query.range.keys_only) result.kvs.back().value = {};
+  return true;
+}
+// Each phase brings near what the next one looks at: bucket, record, version, value.
+void MemoryEngine::PrefetchRanges(std::span<const RangeQuery* const> queries) {
+  constexpr size_t kGroup = 16;
+  const HashIndex& index = store_->index();
+  for (size_t begin = 0; begin < queries.size(); begin += kGroup) {
+    uint32_t hashes[kGroup];
+    size_t count = 0;
+    for (const RangeQuery* query :
+         queries.subspan(begin, std::min(kGroup, queries.size() - begin))) {
+      if (!query->range.range_end.empty()) continue;
+      hashes[count] = index.HashOf(query->range.key);
+      index.PrefetchBucket(hashes[count++]);
+    }
+    for (size_t i = 0; i < count; ++i) index.PrefetchRecord(hashes[i]);
+    for (size_t i = 0; i < count; ++i) index.PrefetchNewest(hashes[i]);
+    for (size_t i = 0; i < count; ++i) index.PrefetchValue(hashes[i]);
+  }
 }
 
-io::Task<RangeResult> MemoryEngine::Range(RangeQuery query) {
-  RangeResult result;
+bool MemoryEngine::TryRange(const RangeQuery& query, RangeResult& result) {
   result.revision = store_->revision();
   Position at;
   result.outcome = ResolveRange(query, at);
-  if (result.outcome != Outcome::kOk) co_return result;
+  if (result.outcome != Outcome::kOk) return true;
+  const size_t records_max = std::min(kTryRecords, options_.step_records);
+  StepBudget budget(nullptr, records_max);
   if (query.range.range_end.empty()) {
-    ReadOne(query, at, result);
-    co_return result;
+    if (ReadOne(query, at, budget, result)) return true;
+  } else {
+    RangeScan scan(query, at, *store_);
+    if (scan.Small(records_max) && scan.Step(*store_, budget)) {
+      scan.Finish(result);
+      return true;
+    }
   }
+  result = RangeResult();
+  return false;
+}
+
+// Runs step() until it returns true: at once, then in the background. False: the state was
+// replaced since `generation`. `step` outlives the task.
+template <typename Step>
+io::Task<bool> MemoryEngine::InSteps(uint64_t generation, const Step& step) {
+  while (generation_ == generation) {
+    if (step()) co_return true;
+    co_await io::YieldAs(io::ReadyClass::kBackground);
+  }
+  co_return false;
+}
+
+// What TryRange leaves is long: not even its first step belongs among the clients' tasks.
+io::Task<RangeResult> MemoryEngine::Range(RangeQuery query) {
+  RangeResult result;
+  if (TryRange(query, result)) co_return result;
+  result.revision = store_->revision();
+  Position at;
+  result.outcome = ResolveRange(query, at);
+  CHECK(result.outcome == Outcome::kOk);
   const Use use(*this);
   const uint64_t generation = generation_;
   const ReadPin pin = Pin();
   RangeScan scan(query, at, *store_);
-  while (!scan.Step(*store_)) {
-    co_await io::Yield();
-    if (generation_ == generation) continue;
+  const auto step = [&] {
+    StepBudget budget = NewStep();
+    return scan.Step(*store_, budget);
+  };
+  co_await io::YieldAs(io::ReadyClass::kBackground);
+  const bool whole = co_await InSteps(generation, step);
+  if (whole) {
+    scan.Finish(result);
+  } else {
     result.outcome = Outcome::kStateReplaced;
-    co_return result;
   }
-  scan.Finish(result);
   co_return result;
 }
 
@@ -163,12 +236,12 @@ io::Task<HistoryResult> MemoryEngine::History(HistoryQuery query) {
   }
   if (query.from > store_->revision()) co_return result;
   HistoryScan scan(query);
-  while (!scan.Step(*store_, result)) {
-    co_await io::Yield();
-    if (generation_ == generation) continue;
-    result.outcome = Outcome::kStateReplaced;
-    co_return result;
-  }
+  const auto step = [&] {
+    StepBudget budget = NewStep();
+    return scan.Step(*store_, budget, result);
+  };
+  const bool whole = co_await InSteps(generation, step);
+  if (!whole) result.outcome = Outcome::kStateReplaced;
   result.current = store_->revision();
   co_return result;
 }
@@ -198,18 +271,14 @@ io::Task<HashResult> MemoryEngine::HashKv(Revision revision) {
   if (result.hash_revision > store_->revision()) result.outcome = Outcome::kFutureRevision;
   if (result.hash_revision < result.compacted) result.outcome = Outcome::kCompacted;
   if (result.outcome != Outcome::kOk) co_return result;
-  const Position upto = Position::After(result.hash_revision);
-  KeyWalk walk(std::string_view(), kEveryKey);
-  const auto visit = [&result, upto](const KeyRecord& record) {
-    result.hash = HashRecord(record, upto, result.compacted, result.hash);
-    return true;
+  HashScan scan(Position::After(result.hash_revision), result.compacted);
+  const auto step = [&] {
+    StepBudget budget = NewStep();
+    return scan.Step(*store_, budget);
   };
-  while (!walk.Step(*store_, kStepRecords, visit)) {
-    co_await io::Yield();
-    if (generation_ == generation) continue;
-    result.outcome = Outcome::kStateReplaced;
-    co_return result;
-  }
+  const bool whole = co_await InSteps(generation, step);
+  if (!whole) result.outcome = Outcome::kStateReplaced;
+  result.hash = scan.hash();
   co_return result;
 }
 

@@ -1,8 +1,7 @@
 #include "engine/memory_snapshot.h"
 
-#include <algorithm>
+#include <optional>
 #include <utility>
-#include <vector>
 
 #include "engine/memory_engine_impl.h"
 #include "engine/snapshot_format.h"
@@ -14,8 +13,12 @@ namespace {
 
 constexpr std::string_view kEveryKey("\0", 1);
 
+// Loading a version, in records looked at.
+constexpr size_t kLoadedRecords = 4;
+
 // Writes the versions kept at the moment it was made, by key; later puts and keys are passed over,
-// and its pin keeps compactions from taking what it has still to write. Leases are copied at once.
+// and its pin keeps compactions from taking what it has still to write. Leases are those of that
+// moment too. Each step either collects content, or compresses some of it, or hands out a chunk.
 class Source final : public SnapshotSource {
  public:
   Source(MemoryEngine& engine, SnapshotExtra extra)
@@ -23,57 +26,51 @@ class Source final : public SnapshotSource {
         use_(engine),
         pin_(engine.Pin()),
         generation_(engine.generation()),
-        floor_(engine.store().compacted()),
-        upto_(Position::After(engine.store().revision())),
-        walk_(std::string_view(), kEveryKey) {
+        lease_walk_(engine.TrackLeases()),
+        key_walk_({}, kEveryKey),
+        kept_(Position::After(engine.store().revision()), engine.store().compacted()) {
     meta_.applied_index = engine.stats().applied_index;
     meta_.term = extra.term;
     meta_.revision = engine.store().revision();
-    meta_.compacted = floor_;
+    meta_.compacted = engine.store().compacted();
     meta_.server_state = std::move(extra.server_state);
     entry_keys_max_ = engine.entry_keys_max();
-    for (const auto& [id, lease] : engine.store().leases()) AddLease(lease.info);
   }
 
   const SnapshotMeta& meta() const override { return meta_; }
 
+  // Yields before each step, so that what its caller does with a chunk is in the turn of another
+  // step than the one that made it.
   io::Task<StatusOr<std::string>> Next() override {
-    while (true) {
+    std::string chunk;
+    while (chunk.empty() && (encoder_.busy() || phase_ != Phase::kDone)) {
+      co_await io::Yield();
       if (engine_.generation() != generation_) {
         co_return AbortedError("snapshot: the state was replaced by an installed snapshot");
       }
-      std::string bytes = Step();
-      if (!bytes.empty() || phase_ == Phase::kDone) co_return bytes;
-      co_await io::Yield();
+      chunk = Step();
     }
+    co_return chunk;
   }
 
  private:
   enum class Phase : uint8_t { kHeader, kServerState, kLeases, kKeys, kEnd, kDone };
 
-  void AddLease(const LeaseInfo& lease) {
-    if (leases_.empty() || leases_.back().size() >= kSnapshotStepBytes) leases_.emplace_back();
-    AppendLease(lease, leases_.back());
-    ++totals_.leases;
-  }
-
-  // One bounded step; empty if it made no whole chunk yet.
+  // Empty if it made no chunk whole.
   std::string Step() {
+    if (encoder_.busy()) return encoder_.Step() ? encoder_.Take() : std::string();
+    StepBudget budget = engine_.NewStep();
     switch (phase_) {
       case Phase::kHeader:
-        phase_ = Phase::kServerState;
-        return encoder_.Encode(SnapshotSection::kHeader,
-                               EncodeSnapshotHeader({.applied_index = meta_.applied_index,
-                                                     .term = meta_.term,
-                                                     .revision = meta_.revision,
-                                                     .compacted = meta_.compacted,
-                                                     .entry_keys_max = entry_keys_max_}));
+        return Header();
       case Phase::kServerState:
         return ServerState();
       case Phase::kLeases:
-        return Leases();
+        CollectLeases(budget);
+        return {};
       case Phase::kKeys:
-        return Keys();
+        CollectKeys(budget);
+        return {};
       case Phase::kEnd:
         phase_ = Phase::kDone;
         return encoder_.Encode(SnapshotSection::kEnd, EncodeSnapshotTotals(totals_));
@@ -83,85 +80,85 @@ class Source final : public SnapshotSource {
     CHECK_UNREACHABLE();
   }
 
+  std::string Header() {
+    phase_ = Phase::kServerState;
+    return encoder_.Encode(SnapshotSection::kHeader,
+                           EncodeSnapshotHeader({.applied_index = meta_.applied_index,
+                                                 .term = meta_.term,
+                                                 .revision = meta_.revision,
+                                                 .compacted = meta_.compacted,
+                                                 .entry_keys_max = entry_keys_max_}));
+  }
+
   std::string ServerState() {
     const std::string_view piece =
         std::string_view(meta_.server_state).substr(piece_at_, kSnapshotStepBytes);
-    if (piece.empty()) {
-      phase_ = Phase::kLeases;
-      piece_at_ = 0;
-      return {};
-    }
     piece_at_ += piece.size();
-    return encoder_.Encode(SnapshotSection::kServerState, piece);
+    if (!piece.empty()) return encoder_.Encode(SnapshotSection::kServerState, piece);
+    phase_ = Phase::kLeases;
+    return {};
   }
 
-  std::string Leases() {
-    if (piece_at_ == leases_.size()) {
-      phase_ = Phase::kKeys;
-      return {};
-    }
-    const std::string raw = std::move(leases_[piece_at_++]);
-    return encoder_.Encode(SnapshotSection::kLeases, raw);
+  void CollectLeases(StepBudget& budget) {
+    const bool end =
+        lease_walk_.Step(engine_.store(), budget, [this, &budget](const LeaseInfo& lease) {
+          AppendLease(lease, raw_);
+          ++totals_.leases;
+          if (Full()) budget.End();
+        });
+    EndStep(SnapshotSection::kLeases, end ? Phase::kKeys : Phase::kLeases);
   }
 
-  std::string Keys() {
-    budget_ = kStepRecords;
-    if (record_ != nullptr) WriteVersions();
-    bool end = false;
-    if (record_ == nullptr) {
-      end = walk_.Step(engine_.store(), kStepRecords, [this](const KeyRecord& record) {
-        if (Full()) return false;
-        BeginRecord(record);
-        return true;
+  void CollectKeys(StepBudget& budget) {
+    const bool end = key_walk_.Step(engine_.store(), budget, [&](const KeyRecord& record) {
+      return kept_.Step(record, budget, [&](const Version& version, bool first) {
+        Collect(record, version, first, budget);
       });
+    });
+    EndStep(SnapshotSection::kKeys, end ? Phase::kEnd : Phase::kKeys);
+  }
+
+  void Collect(const KeyRecord& record, const Version& version, bool first, StepBudget& budget) {
+    const size_t before = raw_.size();
+    if (first) {
+      AppendKey(record.key(), raw_);
+      ++totals_.keys;
     }
-    if (end && record_ == nullptr) phase_ = Phase::kEnd;
-    if (raw_.empty() || (raw_.size() < kSnapshotStepBytes && phase_ == Phase::kKeys)) return {};
-    return encoder_.Encode(SnapshotSection::kKeys, std::exchange(raw_, {}));
+    AppendVersion(version, raw_);
+    ++totals_.versions;
+    budget.SpendBytes(raw_.size() - before);
+    if (Full()) budget.End();
   }
 
-  bool Full() const { return raw_.size() >= kSnapshotStepBytes || budget_ == 0; }
+  bool Full() const { return raw_.size() >= kSnapshotStepBytes; }
 
-  void BeginRecord(const KeyRecord& record) {
-    version_ = NextKept(record, nullptr, upto_, floor_);
-    if (version_ == nullptr) return;
-    AppendKey(record.key(), raw_);
-    ++totals_.keys;
-    record_ = &record;
-    WriteVersions();
-  }
-
-  // Goes on with record_. Its pinned versions, and so the record, stay in place while the walk is
-  // suspended.
-  void WriteVersions() {
-    while (version_ != nullptr && !Full()) {
-      AppendVersion(*version_, raw_);
-      ++totals_.versions;
-      --budget_;
-      version_ = NextKept(*record_, version_, upto_, floor_);
+  // What was collected becomes a chunk when there is enough of it, and at the end of its section.
+  void EndStep(SnapshotSection section, Phase next) {
+    if (Full() || (next != phase_ && !raw_.empty())) {
+      encoder_.Begin(section, std::exchange(raw_, {}));
+      raw_.reserve(kSnapshotStepBytes + kRoomBytes);
     }
-    if (version_ == nullptr) record_ = nullptr;
+    phase_ = next;
   }
+
+  // For the item that makes content full, as long as it is not large.
+  static constexpr size_t kRoomBytes = 4096;
 
   MemoryEngine& engine_;
   const MemoryEngine::Use use_;
   const ReadPin pin_;
   const uint64_t generation_;
-  const Revision floor_;
-  const Position upto_;
   SnapshotMeta meta_;
   uint64_t entry_keys_max_ = 0;
-  std::vector<std::string> leases_;
-  size_t piece_at_ = 0;
   Phase phase_ = Phase::kHeader;
   ChunkEncoder encoder_;
   SnapshotTotals totals_;
 
-  KeyWalk walk_;
-  std::string raw_;
-  size_t budget_ = 0;                  // versions left to this step
-  const KeyRecord* record_ = nullptr;  // a key whose versions are not all written
-  const Version* version_ = nullptr;   // the next of them
+  size_t piece_at_ = 0;  // of the server's state
+  LeaseWalk lease_walk_;
+  KeyWalk key_walk_;
+  KeptWalk kept_;
+  std::string raw_;  // of the section under way
 };
 
 class Sink final : public SnapshotSink {
@@ -170,20 +167,23 @@ class Sink final : public SnapshotSink {
       : engine_(engine),
         use_(engine),
         store_(std::make_unique<Store>(engine.options().hash_seed)) {}
+  ~Sink() override {
+    if (store_ != nullptr) engine_.Retire(std::move(store_));
+  }
 
   io::Task<Status> Add(std::string_view bytes) override {
     MS_CO_RETURN_IF_ERROR(failed_);
     chunks_.Add(bytes);
-    Chunk chunk;
-    while (true) {
-      const uint64_t offset = chunks_.offset();
-      const StatusOr<bool> more = chunks_.Next(chunk);
-      failed_ = more.ok() ? OkStatus() : more.status();
-      if (more.ok() && *more) failed_ = Take(chunk, offset);
+    for (bool more = true; more;) {
+      const StatusOr<bool> stepped = AddStep();
+      failed_ = stepped.status();
       MS_CO_RETURN_IF_ERROR(failed_);
-      if (!*more) co_return OkStatus();
-      co_await io::Yield();
+      more = *stepped;
+      if (more) {
+        co_await io::Yield();
+      }
     }
+    co_return OkStatus();
   }
 
   io::Task<StatusOr<SnapshotMeta>> Finish() override {
@@ -192,7 +192,14 @@ class Sink final : public SnapshotSink {
       failed_ = Damaged("the stream is not complete", chunks_.offset());
       co_return failed_;
     }
-    if (!store_->FinishLoad(header_.revision, header_.compacted)) {
+    store_->BeginFinishLoad(header_.revision, header_.compacted);
+    Store::Loading loading = Store::Loading::kGoesOn;
+    while (loading == Store::Loading::kGoesOn) {
+      co_await io::Yield();
+      StepBudget budget = engine_.NewStep();
+      loading = store_->FinishLoadStep(budget);
+    }
+    if (loading == Store::Loading::kDamaged) {
       failed_ = Damaged("versions that contradict each other", chunks_.offset());
       co_return failed_;
     }
@@ -212,6 +219,20 @@ class Sink final : public SnapshotSink {
  private:
   static Status Damaged(std::string_view what, uint64_t offset) {
     return DataLossError("snapshot: ", what, " at offset ", offset);
+  }
+
+  // One bounded step: takes a chunk, or goes on with the keys of the last one. False: more bytes
+  // are needed.
+  StatusOr<bool> AddStep() {
+    if (!keys_.rest().empty()) {
+      MS_RETURN_IF_ERROR(TakeKeys());
+      return true;
+    }
+    chunk_at_ = chunks_.offset();
+    const StatusOr<bool> more = chunks_.Next(chunk_);
+    if (!more.ok() || !*more) return more;
+    MS_RETURN_IF_ERROR(Take(chunk_, chunk_at_));
+    return true;
   }
 
   Status Take(const Chunk& chunk, uint64_t offset) {
@@ -234,7 +255,8 @@ class Sink final : public SnapshotSink {
       case SnapshotSection::kLeases:
         return TakeLeases(chunk.raw, offset);
       case SnapshotSection::kKeys:
-        return TakeKeys(chunk.raw, offset);
+        keys_ = Reader(chunk.raw);
+        return OkStatus();
       case SnapshotSection::kEnd:
         return TakeEnd(chunk.raw, offset);
     }
@@ -260,34 +282,48 @@ class Sink final : public SnapshotSink {
     return OkStatus();
   }
 
-  Status TakeKeys(std::string_view raw, uint64_t offset) {
-    Reader in(raw);
+  // A step of the chunk's keys and versions.
+  Status TakeKeys() {
+    StepBudget budget = engine_.NewStep();
     KeyItem item;
-    while (!in.rest().empty()) {
-      if (!ReadKeyItem(in, item)) return Damaged("a malformed key or version", offset);
-      if (item.is_key) {
-        MS_RETURN_IF_ERROR(EndKey(offset));
-        if (item.key <= key_) return Damaged("a key out of order", offset);
-        key_ = item.key;
-        ++totals_.keys;
-        continue;
-      }
-      const bool ordered =
-          versions_.empty() || item.version.Before({versions_.back().main, versions_.back().sub});
-      if (key_.empty() || !ordered) return Damaged("a version out of order", offset);
-      versions_.push_back(std::move(item.version));
-      ++totals_.versions;
+    while (!keys_.rest().empty()) {
+      const size_t before = keys_.rest().size();
+      if (!budget.Spend(kLoadedRecords)) return OkStatus();
+      if (!ReadKeyItem(keys_, item)) return Damaged("a malformed key or version", chunk_at_);
+      MS_RETURN_IF_ERROR(item.is_key ? TakeKey(item.key) : TakeVersion(std::move(item.version)));
+      budget.SpendBytes(before - keys_.rest().size());
     }
     return OkStatus();
   }
 
-  // The key's last version has come.
-  Status EndKey(uint64_t offset) {
-    if (key_.empty()) return OkStatus();
-    if (!store_->LoadKey(key_, versions_))
-      return Damaged("a key without versions or with an unknown lease", offset);
-    versions_.clear();
+  Status TakeKey(std::string_view key) {
+    MS_RETURN_IF_ERROR(EndKey(chunk_at_));
+    if (key <= key_) return Damaged("a key out of order", chunk_at_);
+    key_ = key;
+    newer_.reset();
+    ++totals_.keys;
     return OkStatus();
+  }
+
+  Status TakeVersion(Version version) {
+    const Position at{version.main, version.sub};
+    if (key_.empty() || (newer_.has_value() && at >= *newer_)) {
+      return Damaged("a version out of order", chunk_at_);
+    }
+    if (newer_.has_value()) {
+      store_->LoadOlder(std::move(version));
+    } else if (!store_->LoadKey(key_, std::move(version))) {
+      return Damaged("a key that was there, or of an unknown lease", chunk_at_);
+    }
+    newer_ = at;
+    ++totals_.versions;
+    return OkStatus();
+  }
+
+  // The key's last version has come.
+  Status EndKey(uint64_t offset) const {
+    const bool complete = key_.empty() || newer_.has_value();
+    return complete ? OkStatus() : Damaged("a key without versions", offset);
   }
 
   Status TakeEnd(std::string_view raw, uint64_t offset) {
@@ -306,8 +342,11 @@ class Sink final : public SnapshotSink {
   SnapshotHeader header_;
   std::string server_state_;
   SnapshotTotals totals_;
-  std::string key_;                // whose versions are coming
-  std::vector<Version> versions_;  // newest first
+  Chunk chunk_;
+  uint64_t chunk_at_ = 0;            // its offset in the stream
+  Reader keys_{std::string_view()};  // what is left of the chunk's keys
+  std::string key_;                  // whose versions are coming
+  std::optional<Position> newer_;    // its last version
 };
 
 }  // namespace

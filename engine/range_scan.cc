@@ -1,13 +1,14 @@
 #include "engine/range_scan.h"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "io/base/check.h"
 
 namespace metastore::engine {
 namespace {
+
+constexpr size_t kLongList = 4096;  // pairs: 256 KiB, which a step may well move
 
 bool HasFilters(const RangeOp& range) {
   return range.min_mod_revision != 0 || range.max_mod_revision != 0 ||
@@ -80,24 +81,34 @@ RangeScan::RangeScan(const RangeQuery& query, Position at, const Store& store)
       collect_max_(CollectMax(query.range)),
       walk_(query.range.key, query.range.range_end) {
   const bool latest = at == Position::After(store.revision());
-  if (query.want_count && latest) count_ = store.tree().LiveIn(range_.key, range_.range_end);
+  live_now_ = static_cast<uint64_t>(store.tree().LiveIn(range_.key, range_.range_end));
+  if (query.want_count && latest) count_ = static_cast<int64_t>(live_now_);
   counting_ = query.want_count && !latest;
   collecting_ = collect_max_ > 0;
 }
 
-bool RangeScan::Step(const Store& store) {
+bool RangeScan::Small(size_t records_max) const {
+  if (counting_) return live_now_ <= records_max;
+  return !collecting_ || std::min(live_now_, collect_max_) <= records_max;
+}
+
+bool RangeScan::Step(const Store& store, StepBudget& budget) {
   if (!collecting_ && !counting_) return true;
-  const bool end =
-      walk_.Step(store, kStepRecords, [this](const KeyRecord& record) { return Visit(record); });
+  const bool end = walk_.Step(
+      store, budget, [this, &budget](const KeyRecord& record) { return Visit(record, budget); });
   return end || (!collecting_ && !counting_);
 }
 
-// False: nothing further can matter.
-bool RangeScan::Visit(const KeyRecord& record) {
-  const Version* version = VisibleAt(record, at_);
+// False: the step is over, or nothing further can matter.
+bool RangeScan::Visit(const KeyRecord& record, StepBudget& budget) {
+  if (!search_.Step(record, at_, budget)) return false;
+  const Version* version = search_.found();
   if (version == nullptr) return true;
   if (counting_) ++count_;
-  if (collecting_ && PassesFilters(range_, *version)) Collect(record, *version);
+  if (collecting_ && PassesFilters(range_, *version)) {
+    Collect(record, *version);
+    budget.SpendBytes(record.key_bytes);
+  }
   return collecting_ || counting_;
 }
 
@@ -106,6 +117,10 @@ void RangeScan::Collect(const KeyRecord& record, const Version& version) {
     resume_key_ = io::SharedBytes::Copy(record.key());
     collecting_ = false;
     return;
+  }
+  // From here on room for all, so that no step moves a long list; an estimate for old revisions.
+  if (kvs_.size() == kLongList && bytes_max_ == UINT64_MAX) {
+    kvs_.reserve(std::min(live_now_, collect_max_));
   }
   kvs_.push_back(MakeKeyValue(record, version));
   const bool value_matters = !range_.keys_only || range_.sort_target == SortTarget::kValue;
@@ -135,7 +150,7 @@ void RangeScan::Finish(RangeResult& result) {
   if (range_.keys_only) {
     for (KeyValue& kv : kvs_) kv.value = {};
   }
-  result.kvs.assign(std::make_move_iterator(kvs_.begin()), std::make_move_iterator(kvs_.end()));
+  result.kvs = std::move(kvs_);
   result.count = count_;
   result.resume_key = std::move(resume_key_);
 }

@@ -3,8 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
-#include <vector>
 
 #include "engine/store.h"
 #include "engine/types.h"
@@ -20,16 +18,18 @@ bool PassesFilters(const RangeOp& range, const Version& version);
 
 class RangeScan final {
  public:
-  // The views of `query` outlive it. `at` is where it reads.
+  // `query` and its views outlive it. `at` is where it reads.
   RangeScan(const RangeQuery& query, Position at, const Store& store);
 
+  // Whether it will look at no more than about `records_max` records, as far as is known now.
+  bool Small(size_t records_max) const;
   // True when everything was visited.
-  bool Step(const Store& store);
+  bool Step(const Store& store, StepBudget& budget);
   // Once, after the last step.
   void Finish(RangeResult& result);
 
  private:
-  bool Visit(const KeyRecord& record);
+  bool Visit(const KeyRecord& record, StepBudget& budget);
   void Collect(const KeyRecord& record, const Version& version);
   void Sort();
 
@@ -41,9 +41,11 @@ class RangeScan final {
   bool counting_ = false;     // the walk counts; else the count is known, or not wanted
   bool collecting_ = true;
   KeyWalk walk_;
+  VersionSearch search_;
+  uint64_t live_now_ = 0;  // keys of the range at the latest revision
   int64_t count_ = 0;
   uint64_t bytes_ = 0;
-  std::vector<KeyValue> kvs_;
+  KeyValues kvs_;
   io::SharedBytes resume_key_;
 };
 

@@ -39,8 +39,9 @@ enum class SnapshotSection : uint16_t {
 
 inline constexpr size_t kChunkHeaderBytes = 32;
 // A chunk's content is cut once it reaches kSnapshotStepBytes; one more item may be as large as an
-// entry.
-inline constexpr size_t kChunkRawBytesMax = kSnapshotStepBytes + limits::kEntryBytesMax + 4096;
+// entry. Readers take chunks cut at up to 256 KiB.
+inline constexpr size_t kChunkRawBytesMax = (size_t{256} << 10) + limits::kEntryBytesMax + 4096;
+static_assert(kSnapshotStepBytes <= size_t{256} << 10);
 
 struct SnapshotHeader {
   LogIndex applied_index;
@@ -78,18 +79,34 @@ struct KeyItem {
 // False: malformed. Checks each field on its own.
 bool ReadKeyItem(Reader& in, KeyItem& item);
 
-// Makes chunks of one stream.
+// Makes chunks of one stream, a chunk in steps: Begin, Step until it is whole, Take.
 class ChunkEncoder final {
  public:
   ChunkEncoder();
   ~ChunkEncoder();
 
-  // The chunk's bytes; compressed where that is shorter.
+  // None is under way (CHECKed). `raw` is at most kChunkRawBytesMax (CHECKed).
+  void Begin(SnapshotSection section, std::string raw);
+  // Compresses some 128 KiB. True: the chunk is whole.
+  bool Step();
+  // The whole chunk's bytes; compressed where that is shorter.
+  std::string Take();
+  bool busy() const { return busy_; }
+  // All of that at once, for contents that are not long.
   std::string Encode(SnapshotSection section, std::string_view raw);
 
  private:
+  void Reserve(size_t bytes);
+
   ZSTD_CCtx* context_;
   uint32_t sequence_ = 0;
+  bool busy_ = false;
+  SnapshotSection section_{};
+  std::string raw_;
+  size_t raw_taken_ = 0;
+  std::unique_ptr<char[]> stored_;  // kept for its memory
+  size_t stored_max_ = 0;
+  size_t stored_bytes_ = 0;
 };
 
 struct Chunk {
@@ -103,7 +120,7 @@ class ChunkDecoder final {
   ChunkDecoder();
   ~ChunkDecoder();
 
-  void Add(std::string_view bytes) { pending_.append(bytes); }
+  void Add(std::string_view bytes);
   // The next whole chunk, if its bytes have come.
   // Errors: kDataLoss       a wrong checksum, magic, sequence or length; names the offset in the
   // stream

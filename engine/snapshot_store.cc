@@ -83,6 +83,18 @@ Status InFile(const Status& status, const std::string& path) { return Annotate(s
 
 }  // namespace
 
+std::optional<SnapshotFile> DecodeSnapshotTrailer(std::string_view block) {
+  Trailer trailer;
+  if (block.size() != limits::kBlockBytes || !DecodeTrailer(block.data(), trailer)) {
+    return std::nullopt;
+  }
+  return SnapshotFile{.path = {},
+                      .applied_index = LogIndex(trailer.applied_index),
+                      .term = Term(trailer.term),
+                      .stream_bytes = trailer.stream_bytes,
+                      .stream_hash = trailer.stream_hash};
+}
+
 SnapshotStore::SnapshotStore(io::Runtime& runtime, std::string directory)
     : runtime_(runtime), directory_(std::move(directory)) {
   CHECK(!directory_.empty());
@@ -126,17 +138,14 @@ io::Task<StatusOr<SnapshotFile>> SnapshotStore::ReadTrailer(std::string path) {
   const StatusOr<size_t> read =
       co_await (*file)->Read(file_bytes - limits::kBlockBytes, into, block.registered_index());
   MS_CO_RETURN_IF_ERROR(read.status());
-  Trailer trailer;
-  if (*read != limits::kBlockBytes || !DecodeTrailer(block.data(), trailer)) co_return no_trailer;
-  SnapshotFile result;
-  result.path = path;
-  result.applied_index = LogIndex(trailer.applied_index);
-  result.term = Term(trailer.term);
-  result.stream_bytes = trailer.stream_bytes;
-  result.stream_hash = trailer.stream_hash;
-  const bool whole = BlocksUp(trailer.stream_bytes) + limits::kBlockBytes == file_bytes;
-  if (!whole || path != Concat(directory_, "/", NameOf(result.applied_index))) co_return no_trailer;
-  co_return result;
+  std::optional<SnapshotFile> result = DecodeSnapshotTrailer({block.data(), *read});
+  if (!result.has_value()) co_return no_trailer;
+  result->path = path;
+  const bool whole = BlocksUp(result->stream_bytes) + limits::kBlockBytes == file_bytes;
+  if (!whole || path != Concat(directory_, "/", NameOf(result->applied_index))) {
+    co_return no_trailer;
+  }
+  co_return *std::move(result);
 }
 
 io::Task<StatusOr<SnapshotFile>> SnapshotStore::Write(SnapshotSource& source) {

@@ -29,6 +29,10 @@ struct SnapshotFile {
   uint64_t stream_hash = 0;  // of the stream and its padding
 };
 
+// What the last block of a snapshot file says; nothing: it is no intact trailer, so the file was
+// never finished or its end is damaged. The path stays empty.
+std::optional<SnapshotFile> DecodeSnapshotTrailer(std::string_view block);
+
 class SnapshotStore final {
  public:
   static constexpr size_t kKept = 2;

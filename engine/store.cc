@@ -8,36 +8,17 @@
 namespace metastore::engine {
 namespace {
 
-uint64_t StoredBytes(const Version& version) {
-  return version.record->key_bytes + version.value.size() + kVersionOverheadBytes;
-}
-
 // As StoredBytes of a live record's newest version, which it spares to touch.
 uint64_t LiveBytes(const KeyRecord& record) {
   return uint64_t{record.key_bytes} + record.value_bytes + kVersionOverheadBytes;
 }
 
+// Taking a key out of index and tree, in records looked at.
+constexpr size_t kDeadRecords = 8;
+
 }  // namespace
 
 Store::Store(uint64_t hash_seed) : index_(hash_seed) {}
-
-Store::~Store() {
-  std::vector<KeyRecord*> records;
-  records.reserve(tree_.size());
-  for (KeyTree::Cursor at = tree_.Seek({}); at.record() != nullptr; at.Next())
-    records.push_back(at.record());
-  for (KeyRecord* record : records) FreeRecord(record);
-}
-
-void Store::FreeRecord(KeyRecord* record) {
-  Version* version = record->newest;
-  while (version != nullptr) {
-    Version* previous = version->previous;
-    FreeVersion(version);
-    version = previous;
-  }
-  KeyRecord::Delete(record);
-}
 
 size_t Store::LogPosition(Position at) const {
   const auto found = std::lower_bound(
@@ -129,7 +110,21 @@ int32_t Store::Commit() {
   return changes;
 }
 
+std::shared_ptr<LeaseChanges> Store::TrackLeases() {
+  auto changes = std::make_shared<LeaseChanges>();
+  lease_trackers_.push_back(changes);
+  return changes;
+}
+
+void Store::NoteLease(LeaseId id, const LeaseInfo* before) {
+  std::erase_if(lease_trackers_, [](const auto& tracker) { return tracker.expired(); });
+  for (const std::weak_ptr<LeaseChanges>& tracker : lease_trackers_) {
+    tracker.lock()->Note(id, before);
+  }
+}
+
 void Store::GrantLease(const LeaseInfo& lease) {
+  NoteLease(lease.id, nullptr);
   const bool inserted = leases_.try_emplace(lease.id, Lease{lease, {}}).second;
   CHECK(inserted);
 }
@@ -138,6 +133,7 @@ void Store::DropLease(LeaseId id) {
   const auto found = leases_.find(id);
   CHECK(found != leases_.end());
   CHECK(found->second.keys.empty());
+  NoteLease(id, &found->second.info);
   leases_.erase(found);
 }
 
@@ -154,10 +150,11 @@ void Store::FreeVersion(Version* version) {
 }
 
 // Frees the one version behind `version`: those behind that went when the log passed it.
-void Store::FreeOlder(Version* version) {
+void Store::FreeOlder(Version* version, StepBudget& budget) {
   Version* older = std::exchange(version->previous, nullptr);
   if (older == nullptr) return;
   CHECK(older->previous == nullptr);
+  budget.SpendBytes(older->value.size() / kFreedShare);
   FreeVersion(older);
 }
 
@@ -170,79 +167,31 @@ void Store::RemoveDead(Version* tombstone) {
   KeyRecord::Delete(record);
 }
 
-bool Store::RemoveStep(Revision target, size_t versions_max) {
+bool Store::RemoveStep(Revision target, StepBudget& budget) {
   CHECK_LE(target, compacted_);
   if (target <= removed_) return true;
   if (removing_ != target) {
     removing_ = target;
     removing_at_ = 0;
   }
-  size_t left = versions_max;
-  for (; left > 0 && !log_.empty() && log_.front()->main < target; --left) {
+  while (!log_.empty() && log_.front()->main < target) {
     Version* version = log_.front();
+    if (!budget.Spend(version->tombstone ? kDeadRecords : 1)) return false;
     log_.pop_front();
-    FreeOlder(version);
+    FreeOlder(version, budget);
     // A delete below a newer version goes when the log reaches that one.
     if (version->tombstone && version->record->newest == version) RemoveDead(version);
   }
   // What was changed at the target itself stays, a delete too (a watch may begin there), but hides
   // what is older.
-  for (; left > 0 && removing_at_ < log_.size() && log_[removing_at_]->main == target; --left) {
+  while (removing_at_ < log_.size() && log_[removing_at_]->main == target) {
+    if (!budget.Spend(1)) return false;
     Version* version = log_[removing_at_++];
-    if (version->previous != nullptr && version->previous->main < target) FreeOlder(version);
+    if (version->previous != nullptr && version->previous->main < target) {
+      FreeOlder(version, budget);
+    }
   }
-  if (left == 0) return false;
   removed_ = target;
-  return true;
-}
-
-bool Store::LoadKey(std::string_view key, std::vector<Version>& versions) {
-  const uint32_t hash = index_.HashOf(key);
-  if (key.empty() || versions.empty() || index_.Find(key, hash) != nullptr) return false;
-  const Version& newest = versions.front();
-  if (!newest.tombstone && newest.lease != LeaseId(0) && FindLease(newest.lease) == nullptr)
-    return false;
-  KeyRecord* record = NewRecord(key, hash);
-  record->create = newest.create;
-  record->version = newest.version;
-  tree_.Insert(record, !newest.tombstone);
-  if (!newest.tombstone) MoveLease(record, newest.lease);
-  Version** link = &record->newest;
-  for (Version& loaded : versions) {
-    Version* version = slab_.New();
-    *version = std::move(loaded);
-    version->record = record;
-    version->previous = nullptr;
-    *link = version;
-    link = &version->previous;
-    log_.push_back(version);
-    ++versions_count_;
-    stored_bytes_ += StoredBytes(*version);
-  }
-  if (!record->live()) return true;
-  record->value_bytes = static_cast<uint32_t>(record->newest->value.size());
-  live_bytes_ += LiveBytes(*record);
-  return true;
-}
-
-bool Store::FinishLoad(Revision revision, Revision compacted) {
-  if (revision < Revision(1) || compacted > revision || compacted < Revision(-1)) return false;
-  const auto order = [](const Version* a, const Version* b) {
-    return a->Before({b->main, b->sub});
-  };
-  std::sort(log_.begin(), log_.end(), order);
-  for (size_t i = 1; i < log_.size(); ++i) {
-    if (!order(log_[i - 1], log_[i])) return false;
-  }
-  if (!log_.empty() && (log_.back()->main > revision || log_.front()->main < Revision(2)))
-    return false;
-  revision_ = revision;
-  compacted_ = removed_ = removing_ = compacted;
-  // Below the floor only the newest version of a key is stored: the log is already past them.
-  while (!log_.empty() && log_.front()->main < compacted) {
-    if (log_.front()->tombstone || log_.front()->previous != nullptr) return false;
-    log_.pop_front();
-  }
   return true;
 }
 

@@ -24,6 +24,9 @@
 #include "engine/hash_index.h"
 #include "engine/key_record.h"
 #include "engine/key_tree.h"
+#include "engine/lease_walk.h"
+#include "engine/load_sort.h"
+#include "engine/step_budget.h"
 #include "engine/types.h"
 
 namespace metastore::engine {
@@ -81,26 +84,42 @@ class Store final {
   // Above compacted(), not above revision() (CHECKed).
   void Compact(Revision revision);
 
-  // Removes what no read at or after `target` (<= compacted) needs, visiting at most `versions_max`
-  // versions. True once all is done: removed() == target.
-  bool RemoveStep(Revision target, size_t versions_max);
+  // Removes what no read at or after `target` (<= compacted) needs, one step of it. True once all
+  // is done: removed() == target.
+  bool RemoveStep(Revision target, StepBudget& budget);
+  // What leases were is noted from now on, before they change, while the caller keeps the result.
+  std::shared_ptr<LeaseChanges> TrackLeases();
 
-  // --- loading a snapshot into an empty store --------------------------------------------------
-  // The versions of one key, newest first, at least one; links unset, moved from. Leases are
-  // granted before. False if the key was there, or its lease is not.
-  bool LoadKey(std::string_view key, std::vector<Version>& versions);
-  // After the last key: the log is put in order. False if a revision is out of bounds or used
-  // twice, or a version is one that removal would not have left.
-  bool FinishLoad(Revision revision, Revision compacted);
+  // --- loading a snapshot into an empty store: store_load.cc -----------------------------------
+  // A key with its newest version, links unset. Leases are granted before. False if the key was
+  // there, or its lease is not.
+  bool LoadKey(std::string_view key, Version newest);
+  // The next older version of the key loaded last.
+  void LoadOlder(Version version);
+  // After the last key.
+  void BeginFinishLoad(Revision revision, Revision compacted);
+  // One step of putting the log in order. kDamaged: a revision is out of bounds or used twice, or a
+  // version is one that removal would not have left.
+  enum class Loading : uint8_t { kGoesOn, kDone, kDamaged };
+  Loading FinishLoadStep(StepBudget& budget);
+
+  // --- the end: store_free.cc ------------------------------------------------------------------
+  // Frees one step's worth of everything; once begun the store is of no other use. True: all is
+  // freed, and destroying it is cheap. The destructor does what is left.
+  bool FreeStep(StepBudget& budget);
 
  private:
   KeyRecord* NewRecord(std::string_view key, uint32_t hash);
   Version* Append(KeyRecord* record);
   void MoveLease(KeyRecord* record, LeaseId to);
   void FreeVersion(Version* version);
-  void FreeOlder(Version* version);
+  void FreeOlder(Version* version, StepBudget& budget);
+  void NoteLease(LeaseId id, const LeaseInfo* before);
+  Version* AddLoaded(KeyRecord* record, Version version);
+  bool FreeLeases(StepBudget& budget);
+  bool FreeRecords(StepBudget& budget);
+  bool FreeRecord(KeyRecord* record, StepBudget& budget);
   void RemoveDead(Version* tombstone);
-  void FreeRecord(KeyRecord* record);
 
   VersionSlab slab_;
   HashIndex index_;
@@ -116,6 +135,14 @@ class Store final {
   int64_t versions_count_ = 0;
   uint64_t stored_bytes_ = 0;
   uint64_t live_bytes_ = 0;
+  std::vector<std::weak_ptr<LeaseChanges>> lease_trackers_;
+
+  struct Load {  // of a snapshot
+    Version* last = nullptr;
+    LoadSort sort;
+  };
+  std::unique_ptr<Load> load_;
+  std::vector<KeyRecord*> freeing_;  // out of index and tree already
 };
 
 }  // namespace metastore::engine

@@ -62,6 +62,8 @@ struct KeyValue {
   LeaseId lease;
 };
 
+using KeyValues = absl::InlinedVector<KeyValue, 1>;
+
 enum class EventKind : uint8_t { kPut, kDelete };
 
 // One change. A kDelete's kv has only key and mod_revision.
@@ -88,7 +90,7 @@ struct RangeQuery {
 struct RangeResult {
   Outcome outcome = Outcome::kOk;  // kCompacted, kFutureRevision, kKeyEmpty, kStateReplaced
   Revision revision;               // the store's current one when the read began: the header's
-  absl::InlinedVector<KeyValue, 1> kvs;
+  KeyValues kvs;
   bool more = false;           // cut by range.limit
   int64_t count = 0;           // of the range at that revision, whatever limit and filters say
   io::SharedBytes resume_key;  // not empty: cut by bytes_max; go on with this key

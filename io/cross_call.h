@@ -3,7 +3,8 @@
 //
 // The operation lives in the awaiting coroutine's frame; between Post and Return it belongs to the
 // other core, which may keep it for as long as the work takes and must return every call it was
-// given, also when it stops. Calls to the own core take the same way, through the ready queue.
+// given, also when it stops. A call to the own core arrives at once, inside the await, and comes
+// back through the ready queue like any other: what it arrives at queues it, and resumes nobody.
 //
 //   struct AddCall final : io::CrossCall {
 //     using CrossCall::CrossCall;
@@ -36,6 +37,11 @@ class CrossCall : public ReadyNode {
     name = promise.node.name;
     ready_class = promise.node.ready_class;
     handle_ = handle;
+    if (from_.core() == to_) {
+      posted_ = true;
+      Arrive();
+      return true;
+    }
     run = [](ReadyNode& node) { static_cast<CrossCall&>(node).Arrive(); };
     posted_ = from_.Post(to_, *this);
     return posted_;

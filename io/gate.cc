@@ -5,17 +5,18 @@ namespace {
 
 RootTask RunAlone(Task<void> task) { co_await std::move(task); }
 
-void Launch(RootTask root, Scheduler& scheduler, const char* name, ReadyClass ready_class) {
+PromiseBase::Node& Prepare(RootTask root, Scheduler& scheduler, const char* name,
+                           ReadyClass ready_class) {
   root.promise.scheduler = &scheduler;
   root.promise.node.name = name;
   root.promise.node.ready_class = ready_class;
-  scheduler.Push(root.promise.node);
+  return root.promise.node;
 }
 
 }  // namespace
 
 void StartRoot(Scheduler& scheduler, const char* name, ReadyClass ready_class, Task<void> task) {
-  Launch(RunAlone(std::move(task)), scheduler, name, ready_class);
+  scheduler.Push(Prepare(RunAlone(std::move(task)), scheduler, name, ready_class));
 }
 
 RootTask Gate::RunRoot(Gate& gate, Task<void> task) {
@@ -27,7 +28,15 @@ RootTask Gate::RunRoot(Gate& gate, Task<void> task) {
 bool Gate::Spawn(const char* name, ReadyClass ready_class, Task<void> task) {
   if (closed_) return false;
   ++running_;
-  Launch(RunRoot(*this, std::move(task)), scheduler_, name, ready_class);
+  scheduler_.Push(Prepare(RunRoot(*this, std::move(task)), scheduler_, name, ready_class));
+  return true;
+}
+
+bool Gate::Start(const char* name, ReadyClass ready_class, Task<void> task) {
+  if (closed_) return false;
+  ++running_;
+  PromiseBase::Node& root = Prepare(RunRoot(*this, std::move(task)), scheduler_, name, ready_class);
+  root.run(root);
   return true;
 }
 

@@ -28,6 +28,10 @@ class Gate final {
   // unstarted, once closed.
   bool Spawn(const char* name, ReadyClass ready_class, Task<void> task);
 
+  // As Spawn, but runs the task on the spot until it first waits: for a caller that has just
+  // touched what the task needs, and that can stand the task's end before this returns.
+  bool Start(const char* name, ReadyClass ready_class, Task<void> task);
+
   // Refuses new tasks; completes when the running ones have ended. Does not stop them: request that
   // first (StopSource).
   Task<void> Close();

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <utility>
 
 #include "io/base/check.h"
+#include "io/base/status.h"
 
 namespace metastore::io {
 namespace {
@@ -101,7 +103,8 @@ void AppendHistogram(std::string& out, const MetricSample& sample) {
 void AppendSample(std::string& out, const MetricSample& sample) {
   switch (sample.type) {
     case MetricType::kCounter:
-      AppendLine(out, sample, "", "", std::to_string(sample.count));
+      AppendLine(out, sample, "", "",
+                 sample.value != 0 ? Number(sample.value) : std::to_string(sample.count));
       return;
     case MetricType::kGauge:
       AppendLine(out, sample, "", "", Number(sample.value));
@@ -113,22 +116,47 @@ void AppendSample(std::string& out, const MetricSample& sample) {
 }
 
 void AddTo(MetricSample& sum, const MetricSample& other) {
-  CHECK(sum.type == other.type);
   CHECK(sum.bounds == other.bounds);
   sum.count += other.count;
   sum.value += other.value;
   for (size_t i = 0; i < sum.buckets.size(); ++i) sum.buckets[i] += other.buckets[i];
 }
 
-bool SameSeries(const MetricSample& a, const MetricSample& b) {
-  return a.name == b.name && a.labels == b.labels;
+struct Placed {
+  const MetricSample* sample;
+  size_t list;
+};
+
+bool SameSeries(const Placed& a, const Placed& b) {
+  return a.sample->name == b.sample->name && a.sample->labels == b.sample->labels;
+}
+
+// All samples, by name, labels and list.
+std::vector<Placed> InOrder(std::span<const MetricList> lists) {
+  std::vector<Placed> placed;
+  for (size_t list = 0; list < lists.size(); ++list) {
+    for (const MetricSample& sample : lists[list].samples()) placed.push_back({&sample, list});
+  }
+  std::sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) {
+    if (a.sample->name != b.sample->name) return a.sample->name < b.sample->name;
+    if (a.sample->labels != b.sample->labels) return a.sample->labels < b.sample->labels;
+    return a.list < b.list;
+  });
+  return placed;
+}
+
+std::vector<int64_t> NanosecondsOf(std::span<const Duration> spans) {
+  std::vector<int64_t> nanoseconds;
+  for (const Duration span : spans) nanoseconds.push_back(span.ns);
+  return nanoseconds;
 }
 
 // One core's visit: goes there, takes the numbers, comes back.
 struct Visit : ReadyNode {
-  const CoreMetrics* core = nullptr;
+  Runtime* there = nullptr;
+  const MetricsSource* source = nullptr;
   int home = 0;
-  std::vector<MetricSample> samples;
+  MetricList list;
   Suspension done;
 
   bool await_ready() const noexcept { return false; }
@@ -143,155 +171,128 @@ void ComeHome(ReadyNode& node) { static_cast<Visit&>(node).done.Wake(); }
 
 void GoHome(ReadyNode& node) {
   auto& visit = static_cast<Visit&>(node);
-  Runtime& runtime = *visit.core->runtime;
   visit.run = ComeHome;
-  if (runtime.Post(visit.home, visit)) return;
+  if (visit.there->Post(visit.home, visit)) return;
   visit.run = GoHome;  // the ring is full: with the next turn
-  runtime.scheduler().Push(visit);
+  visit.there->scheduler().Push(visit);
 }
 
 void TakeNumbers(ReadyNode& node) {
   auto& visit = static_cast<Visit&>(node);
-  visit.samples = visit.core->registry->Snapshot();
+  visit.source->CollectMetrics(visit.there->core(), visit.list);
   GoHome(node);
 }
 
 // Posts `visit` to its core; false when the ring there is full.
-bool Depart(Runtime& runtime, Visit& visit) {
-  visit.home = runtime.core();
+bool Depart(Runtime& here, Visit& visit) {
+  visit.home = here.core();
   visit.name = "metrics";
   visit.ready_class = ReadyClass::kBackground;
   visit.run = TakeNumbers;
-  return runtime.Post(visit.core->runtime->core(), visit);
+  return here.Post(visit.there->core(), visit);
 }
 
 }  // namespace
 
-Histogram::Histogram(std::span<const double> bounds)
-    : bounds_(bounds.begin(), bounds.end()), counts_(bounds.size() + 1) {
+Histogram::Histogram(std::vector<int64_t> bounds, double divisor)
+    : bounds_(std::move(bounds)), counts_(bounds_.size() + 1), divisor_(divisor) {
   CHECK(!bounds_.empty());
   for (size_t i = 1; i < bounds_.size(); ++i) CHECK_LT(bounds_[i - 1], bounds_[i]);
 }
 
-void Histogram::Observe(double value) {
-  // Linear: there are few bounds, and most observations fall into the first ones.
+Histogram::Histogram(std::span<const int64_t> bounds)
+    : Histogram(std::vector<int64_t>(bounds.begin(), bounds.end()), 1) {}
+
+Histogram::Histogram(std::span<const Duration> bounds) : Histogram(NanosecondsOf(bounds), 1e9) {}
+
+void Histogram::Observe(int64_t value) {
+  // Linear: there are few bounds, and most values fall under the first ones.
   size_t bucket = 0;
   while (bucket < bounds_.size() && value > bounds_[bucket]) ++bucket;
   ++counts_[bucket];
   sum_ += value;
 }
 
-std::vector<double> ExponentialBounds(double first, double factor, size_t count) {
-  std::vector<double> bounds;
-  for (size_t i = 0; i < count; ++i) {
-    bounds.push_back(first);
-    first *= factor;
-  }
-  return bounds;
+uint64_t Histogram::count() const {
+  uint64_t sum = 0;
+  for (const uint64_t bucket : counts_) sum += bucket;
+  return sum;
 }
 
-MetricsRegistry::Entry& MetricsRegistry::Add(MetricType type, std::string_view name,
-                                             std::string_view help, MetricLabels labels) {
+MetricSample& MetricList::Push(MetricType type, std::string_view name, std::string_view help,
+                               MetricLabels labels) {
   CHECK(IsValidName(name, false));
-  auto entry = std::make_unique<Entry>();
-  entry->description.name = name;
-  entry->description.help = help;
-  entry->description.labels = RenderLabels(labels);
-  entry->description.type = type;
-  for (const std::unique_ptr<Entry>& other : entries_) {
-    CHECK(!SameSeries(other->description, entry->description));
-    CHECK(other->description.name != name || other->description.type == type);
+  MetricSample& sample = samples_.emplace_back();
+  sample.name = name;
+  sample.help = help;
+  sample.labels = RenderLabels(labels);
+  sample.type = type;
+  return sample;
+}
+
+void MetricList::Counter(std::string_view name, std::string_view help, uint64_t value,
+                         MetricLabels labels) {
+  Push(MetricType::kCounter, name, help, labels).count = value;
+}
+
+void MetricList::FractionalCounter(std::string_view name, std::string_view help, double value) {
+  Push(MetricType::kCounter, name, help, {}).value = value;
+}
+
+void MetricList::Gauge(std::string_view name, std::string_view help, double value,
+                       MetricLabels labels) {
+  Push(MetricType::kGauge, name, help, labels).value = value;
+}
+
+void MetricList::Add(std::string_view name, std::string_view help, const Histogram& histogram,
+                     MetricLabels labels) {
+  MetricSample& sample = Push(MetricType::kHistogram, name, help, labels);
+  sample.value = static_cast<double>(histogram.sum_) / histogram.divisor_;
+  for (const int64_t bound : histogram.bounds_) {
+    sample.bounds.push_back(static_cast<double>(bound) / histogram.divisor_);
   }
-  entries_.push_back(std::move(entry));
-  return *entries_.back();
+  sample.buckets = histogram.counts_;
 }
 
-Counter& MetricsRegistry::AddCounter(std::string_view name, std::string_view help,
-                                     MetricLabels labels) {
-  Entry& entry = Add(MetricType::kCounter, name, help, labels);
-  entry.counter = std::make_unique<Counter>();
-  return *entry.counter;
-}
-
-Gauge& MetricsRegistry::AddGauge(std::string_view name, std::string_view help,
-                                 MetricLabels labels) {
-  Entry& entry = Add(MetricType::kGauge, name, help, labels);
-  entry.gauge = std::make_unique<Gauge>();
-  return *entry.gauge;
-}
-
-Histogram& MetricsRegistry::AddHistogram(std::string_view name, std::string_view help,
-                                         std::span<const double> bounds, MetricLabels labels) {
-  Entry& entry = Add(MetricType::kHistogram, name, help, labels);
-  entry.histogram = std::make_unique<Histogram>(bounds);
-  return *entry.histogram;
-}
-
-void MetricsRegistry::AddGaugeFunction(std::string_view name, std::string_view help,
-                                       std::function<double()> function, MetricLabels labels) {
-  Add(MetricType::kGauge, name, help, labels).gauge_function = std::move(function);
-}
-
-void MetricsRegistry::AddCounterFunction(std::string_view name, std::string_view help,
-                                         std::function<uint64_t()> function, MetricLabels labels) {
-  Add(MetricType::kCounter, name, help, labels).counter_function = std::move(function);
-}
-
-std::vector<MetricSample> MetricsRegistry::Snapshot() const {
-  std::vector<MetricSample> samples;
-  samples.reserve(entries_.size());
-  for (const std::unique_ptr<Entry>& entry : entries_) {
-    MetricSample sample = entry->description;
-    if (entry->counter != nullptr) sample.count = entry->counter->value();
-    if (entry->counter_function) sample.count = entry->counter_function();
-    if (entry->gauge != nullptr) sample.value = entry->gauge->value();
-    if (entry->gauge_function) sample.value = entry->gauge_function();
-    if (entry->histogram != nullptr) {
-      sample.value = entry->histogram->sum();
-      sample.bounds = entry->histogram->bounds();
-      sample.buckets = entry->histogram->counts();
-    }
-    samples.push_back(std::move(sample));
-  }
-  return samples;
-}
-
-std::string RenderMetrics(std::span<const std::vector<MetricSample>> cores) {
-  std::vector<const MetricSample*> samples;
-  for (const std::vector<MetricSample>& core : cores) {
-    for (const MetricSample& sample : core) samples.push_back(&sample);
-  }
-  std::sort(samples.begin(), samples.end(), [](const MetricSample* a, const MetricSample* b) {
-    return a->name != b->name ? a->name < b->name : a->labels < b->labels;
-  });
+std::string RenderMetrics(std::span<const MetricList> lists) {
+  const std::vector<Placed> placed = InOrder(lists);
   std::string out;
   std::string_view family;
-  for (size_t i = 0; i < samples.size();) {
-    MetricSample sum = *samples[i];
-    if (samples[i]->name != family) {
-      family = samples[i]->name;
+  MetricType type = MetricType::kCounter;
+  for (size_t i = 0; i < placed.size();) {
+    MetricSample sum = *placed[i].sample;
+    if (sum.name != family) {
+      family = sum.name;
+      type = sum.type;
       out += Concat("# HELP ", family, " ");
       AppendEscaped(out, sum.help, false);
-      out += Concat("\n# TYPE ", family, " ", TypeName(sum.type), "\n");
+      out += Concat("\n# TYPE ", family, " ", TypeName(type), "\n");
     }
-    for (++i; i < samples.size() && SameSeries(*samples[i], sum); ++i) AddTo(sum, *samples[i]);
+    CHECK(sum.type == type);
+    for (++i; i < placed.size() && SameSeries(placed[i], placed[i - 1]); ++i) {
+      CHECK(placed[i].sample->type == type);
+      CHECK(placed[i].list != placed[i - 1].list);  // twice in one list
+      AddTo(sum, *placed[i].sample);
+    }
     AppendSample(out, sum);
   }
   return out;
 }
 
-Task<std::string> GatherMetrics(Runtime& runtime, std::span<const CoreMetrics> cores) {
-  std::vector<std::vector<MetricSample>> all;
-  for (const CoreMetrics& core : cores) {
+Task<std::vector<MetricList>> GatherMetrics(Runtime& here, std::span<Runtime* const> cores,
+                                            const MetricsSource& source) {
+  std::vector<MetricList> lists;
+  for (Runtime* const core : cores) {
     Visit visit;
-    visit.core = &core;
-    while (!Depart(runtime, visit)) {
+    visit.there = core;
+    visit.source = &source;
+    while (!Depart(here, visit)) {
       co_await Yield();
     }
     co_await visit;
-    all.push_back(std::move(visit.samples));
+    lists.push_back(std::move(visit.list));
   }
-  co_return RenderMetrics(all);
+  co_return lists;
 }
 
 }  // namespace metastore::io

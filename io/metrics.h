@@ -1,17 +1,15 @@
-// Metrics: what a core counts, and their text for a scrape (Prometheus exposition format 0.0.4).
+// Metrics: what the objects of a core count, and the text of a scrape (Prometheus exposition format
+// 0.0.4).
 //
-// Each core owns one MetricsRegistry; its counters are plain words, so counting costs an addition.
-// Objects of the core register once and keep the reference. A scrape visits each core in turn
-// (GatherMetrics), takes the numbers by value and adds up what several cores have under one name
-// and labels.
+// Counting costs an addition: objects keep plain words and Histograms of their own. A scrape visits
+// each core in turn (GatherMetrics), where whoever lives there adds its numbers to a MetricList by
+// value; RenderMetrics adds up what several cores have under one name and labels.
 //
-// Limits: a registry never shrinks, so label values must come from a small fixed set, never from
-// clients.
+// Limits: label values come from a small fixed set, never from clients.
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <memory>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,48 +20,28 @@
 
 namespace metastore::io {
 
-class Counter {
- public:
-  void Add(uint64_t n = 1) { value_ += n; }
-  uint64_t value() const { return value_; }
-
- private:
-  uint64_t value_ = 0;
-};
-
-class Gauge {
- public:
-  void Set(double value) { value_ = value; }
-  void Add(double delta) { value_ += delta; }
-  double value() const { return value_; }
-
- private:
-  double value_ = 0;
-};
-
-class Histogram {
+// Counts values by size. One core's; Observe takes a few nanoseconds.
+class Histogram final {
  public:
   // bounds   inclusive upper bounds, ascending, at least one; a last bucket without bound is
   // implied
-  explicit Histogram(std::span<const double> bounds);
+  explicit Histogram(std::span<const Duration> bounds);  // of spans; rendered in seconds
+  explicit Histogram(std::span<const int64_t> bounds);   // of plain numbers
 
-  void Observe(double value);
-  void Observe(Duration span) { Observe(static_cast<double>(span.ns) / 1e9); }  // as seconds
+  void Observe(Duration span) { Observe(span.ns); }
+  void Observe(int64_t value);
 
-  const std::vector<double>& bounds() const { return bounds_; }
-  const std::vector<uint64_t>& counts() const {
-    return counts_;
-  }  // a bucket each, not cumulative; one more than bounds
-  double sum() const { return sum_; }
+  uint64_t count() const;
 
  private:
-  std::vector<double> bounds_;
-  std::vector<uint64_t> counts_;
-  double sum_ = 0;
-};
+  friend class MetricList;
+  Histogram(std::vector<int64_t> bounds, double divisor);
 
-// `count` bounds from `first` on, each `factor` times the one before.
-std::vector<double> ExponentialBounds(double first, double factor, size_t count);
+  std::vector<int64_t> bounds_;
+  std::vector<uint64_t> counts_;  // a bucket each, not cumulative; one more than bounds_
+  double divisor_;                // from what is observed to what is rendered
+  int64_t sum_ = 0;
+};
 
 struct MetricLabel {
   std::string_view name;
@@ -75,61 +53,63 @@ enum class MetricType : uint8_t { kCounter, kGauge, kHistogram };
 
 // One metric by value.
 struct MetricSample {
-  std::string name;
-  std::string help;
-  std::string labels;  // rendered and escaped: a="x",b="y"; empty without
+  std::string_view name;  // a literal
+  std::string_view help;  // likewise
+  std::string labels;     // rendered and escaped: a="x",b="y"; empty without
   MetricType type = MetricType::kCounter;
-  uint64_t count = 0;             // kCounter
+  uint64_t count = 0;             // kCounter, unless it is no whole number: then `value`
   double value = 0;               // kGauge; kHistogram: the sum
   std::vector<double> bounds;     // kHistogram
   std::vector<uint64_t> buckets;  // kHistogram
 };
 
-class MetricsRegistry final {
+// What one core tells a scrape. Names and helps are literals; names and label names are CHECKed to
+// be valid, and one name and labels may come only once a list.
+class MetricList final {
  public:
-  MetricsRegistry() = default;
-  MetricsRegistry(const MetricsRegistry&) = delete;
-  MetricsRegistry& operator=(const MetricsRegistry&) = delete;
+  void Counter(std::string_view name, std::string_view help, uint64_t value,
+               MetricLabels labels = {});
+  void FractionalCounter(std::string_view name, std::string_view help, double value);
+  void Gauge(std::string_view name, std::string_view help, double value, MetricLabels labels = {});
+  // Exact up to 2^53.
+  void Gauge(std::string_view name, std::string_view help, uint64_t value,
+             MetricLabels labels = {}) {
+    Gauge(name, help, static_cast<double>(value), labels);
+  }
+  void Add(std::string_view name, std::string_view help, const Histogram& histogram,
+           MetricLabels labels = {});
 
-  // The reference lives as long as the registry. CHECKed: names are valid, and one name and labels
-  // are added only once.
-  Counter& AddCounter(std::string_view name, std::string_view help, MetricLabels labels = {});
-  Gauge& AddGauge(std::string_view name, std::string_view help, MetricLabels labels = {});
-  Histogram& AddHistogram(std::string_view name, std::string_view help,
-                          std::span<const double> bounds, MetricLabels labels = {});
-  // Evaluated on this core at each scrape. For numbers somebody else already keeps.
-  void AddGaugeFunction(std::string_view name, std::string_view help,
-                        std::function<double()> function, MetricLabels labels = {});
-  void AddCounterFunction(std::string_view name, std::string_view help,
-                          std::function<uint64_t()> function, MetricLabels labels = {});
-
-  std::vector<MetricSample> Snapshot() const;
+  const std::vector<MetricSample>& samples() const { return samples_; }
 
  private:
-  struct Entry {
-    MetricSample description;  // without numbers
-    std::unique_ptr<Counter> counter;
-    std::unique_ptr<Gauge> gauge;
-    std::unique_ptr<Histogram> histogram;
-    std::function<double()> gauge_function;
-    std::function<uint64_t()> counter_function;
-  };
-  Entry& Add(MetricType type, std::string_view name, std::string_view help, MetricLabels labels);
+  MetricSample& Push(MetricType type, std::string_view name, std::string_view help,
+                     MetricLabels labels);
 
-  std::vector<std::unique_ptr<Entry>> entries_;
+  std::vector<MetricSample> samples_;
 };
 
-// The samples of several cores as one text: grouped by name, sorted by name and labels, equal ones
-// added up.
-std::string RenderMetrics(std::span<const std::vector<MetricSample>> cores);
-
-struct CoreMetrics {
-  Runtime* runtime = nullptr;
-  const MetricsRegistry* registry = nullptr;
+// Where metrics come from.
+class MetricsSource {
+ public:
+  virtual ~MetricsSource() = default;
+  // On `core`: adds the numbers of what lives there.
+  virtual void CollectMetrics(int core, MetricList& list) const = 0;
 };
 
-// Snapshots every core's registry on that core, one after the other, and gives their text.
-// `runtime` is the caller's own; `cores` and what it names must outlive the call.
-Task<std::string> GatherMetrics(Runtime& runtime, std::span<const CoreMetrics> cores);
+// The machine below the runtimes, where it has something to tell.
+class HostMetrics : public MetricsSource {
+ public:
+  // The process as a whole. Calls that may take milliseconds: for Runtime::Offload.
+  virtual void CollectProcessMetrics(MetricList& list) const = 0;
+};
+
+// Has `source` fill one list a core, on that core, one after the other.
+//   here   the caller's own runtime; it, `cores` and `source` outlive the task
+Task<std::vector<MetricList>> GatherMetrics(Runtime& here, std::span<Runtime* const> cores,
+                                            const MetricsSource& source);
+
+// The text of all lists: grouped by name, sorted by name and labels, equal ones added up. CHECKs
+// that a name has one type, and a histogram one set of bounds.
+std::string RenderMetrics(std::span<const MetricList> lists);
 
 }  // namespace metastore::io

@@ -6,7 +6,7 @@
 //
 // Invariants
 //  1. A node is in at most one queue at a time (`queued`).
-//  2. Nodes of one class run in the order they were pushed.
+//  2. Nodes of one class run in the order they were pushed, but for PushNext.
 //  3. The node pushed is owned by its pusher and must outlive its run; run() may free it.
 #pragma once
 
@@ -39,6 +39,10 @@ class Scheduler final {
 
   // Appends `node` to the queue of its class. CHECKs that it is in none.
   void Push(ReadyNode& node);
+  // Puts it first: for what goes on with the work of the node that runs now, while that is in the
+  // caches. Whoever uses it must not be able to keep others waiting: a coroutine's parent, whose
+  // every wait goes through Push, is not.
+  void PushNext(ReadyNode& node);
 
   struct Turn {
     size_t ran = 0;  // nodes run

@@ -4,9 +4,9 @@
 // Rules of use are in docs/STYLE.md ("Coroutines"). How it works:
 //  - Lazy start: nothing runs until the task is awaited, or spawned by a Gate (io/gate.h).
 //  - Awaiting resumes the child on the spot. A child that finishes at once costs no queue;
-//  otherwise the child remembers
-//    its parent's ready node and pushes it on the scheduler when it finishes. No symmetric
-//    transfer, no recursion beyond the nesting of calls that have not yet suspended.
+//    otherwise it remembers its parent's ready node and makes it the scheduler's next when it
+//    finishes: the chain of callers unwinds while its frames are warm, without symmetric transfer
+//    and without recursion beyond the nesting of calls that have not yet suspended.
 //  - The awaiter owns the child, so its frame dies at the end of the co_await expression. With a
 //  borrowed child a chain
 //    of 100,000 finished tasks destroys itself recursively and overflows the stack.
@@ -54,7 +54,7 @@ struct PromiseBase {
     void await_suspend(std::coroutine_handle<Promise> handle) const noexcept {
       PromiseBase& promise = handle.promise();
       promise.finished = true;
-      if (promise.waiter != nullptr) promise.scheduler->Push(*promise.waiter);
+      if (promise.waiter != nullptr) promise.scheduler->PushNext(*promise.waiter);
     }
     void await_resume() const noexcept {}
   };

@@ -91,7 +91,7 @@ class GrpcHandler {
  public:
   virtual ~GrpcHandler() = default;
 
-  // Classifies `path`. Pure and quick: called once a call, before anything is read.
+  // Classifies `path`. Pure and quick: called at most once a call, before anything is read.
   virtual MethodMatch Find(std::string_view path) const = 0;
 
   // Answers one unary call. `request` outlives the task.
@@ -100,6 +100,9 @@ class GrpcHandler {
   // Serves one streaming call (client, server or both); the status ends it. `stream` outlives the
   // task.
   virtual io::Task<Status> Stream(MethodId method, GrpcStream& stream) = 0;
+
+  // Unary has ended with `reply`, which goes out next if anybody still hears it. May add trailers.
+  virtual void Handled(MethodId /*method*/, const GrpcRequest& /*request*/, GrpcReply& /*reply*/) {}
 };
 
 }  // namespace metastore::net

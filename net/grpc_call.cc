@@ -57,7 +57,9 @@ void GrpcCall::Clear() {
   CHECK_EQ(outbound_.unsent, size_t{0});
   session_ = nullptr;
   stream_ = nullptr;
-  metadata_.Clear();
+  head_ = nullptr;
+  if (shared_head_ != nullptr) --shared_head_->calls;
+  shared_head_ = nullptr;
   // A buffer that the handler did not take serves the next call.
   if (request_.has_value() && request_->message.capacity() > 0)
     request_->message.swap(inbound_.assembler.message());

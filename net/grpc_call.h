@@ -23,6 +23,23 @@ namespace metastore::net {
 
 class GrpcSession;
 
+// What is read of a call's headers.
+struct CallHead {
+  std::string path;
+  Metadata metadata;
+  MethodMatch match;
+  std::optional<Duration> timeout;
+  int http_status = 200;  // to refuse the call with, where `status` is not OK
+  Status status;
+};
+
+// A head whose headers come again and again: read once, lent to all calls that have them.
+struct SharedCallHead {
+  uint64_t headers_number = 0;  // Http2Stream's; 0: none
+  size_t calls = 0;             // it is lent to
+  CallHead head;
+};
+
 class GrpcCall final : public GrpcStream, public io::ListLink {
  public:
   GrpcCall() { deadline_.call = this; }
@@ -68,12 +85,12 @@ class GrpcCall final : public GrpcStream, public io::ListLink {
   Status ClosedStatus() const;
 
   GrpcSession* session_ = nullptr;
-  Http2Stream* stream_ = nullptr;  // null once closed
-  MethodMatch match_;
+  Http2Stream* stream_ = nullptr;   // null once closed
+  const CallHead* head_ = nullptr;  // own_head_, or shared_head_'s
+  CallHead own_head_;
+  SharedCallHead* shared_head_ = nullptr;
   bool running_ = false;  // its handler's task is alive
   size_t place_ = 0;      // in the session's list
-  std::string path_;
-  Metadata metadata_;
   std::optional<io::StopSource> stop_;
   std::optional<GrpcRequest> request_;
   Deadline deadline_;

@@ -16,6 +16,8 @@ constexpr Http2Header kTypeGrpc{.name = "content-type", .value = kContentType};
 constexpr std::array<Http2Header, 2> kResponseHead = {kStatusOk, kTypeGrpc};
 constexpr std::array<Http2Header, 1> kResponseEnd = {
     Http2Header{.name = "grpc-status", .value = "0"}};
+constexpr Http2FixedHeaders kFixedHead(kResponseHead);
+constexpr Http2FixedHeaders kFixedEnd(kResponseEnd);
 // A stream's window is opened in steps, since each step is a frame.
 constexpr size_t kWindowStepBytes = 32 * limits::kKiB;
 // What an unread message costs beside its bytes.
@@ -69,21 +71,61 @@ GrpcSession::~GrpcSession() { CHECK(calls_.empty()); }
 
 // --- requests ----------------------------------------------------------------
 
-GrpcCall& GrpcSession::MakeCall(Http2Stream& stream, std::string_view path) {
+GrpcCall& GrpcSession::MakeCall(Http2Stream& stream, std::span<const Http2Header> headers) {
   GrpcCall& call = *calls_.emplace_back(environment_.pool.Take());
   call.place_ = calls_.size() - 1;
   call.session_ = this;
   call.stream_ = &stream;
-  call.path_.assign(path);
+  stream.user = &call;
+  const uint64_t number = stream.headers_number;
+  call.shared_head_ = number == 0 ? nullptr : FindHead(number);
+  if (call.shared_head_ == nullptr && number != 0 && (call.shared_head_ = FreeHead()) != nullptr) {
+    ReadHead(call.shared_head_->head, headers);
+    call.shared_head_->headers_number = number;
+  }
+  if (call.shared_head_ != nullptr) {
+    ++call.shared_head_->calls;
+    call.head_ = &call.shared_head_->head;
+  } else {
+    ReadHead(call.own_head_, headers);
+    call.head_ = &call.own_head_;
+  }
   call.stop_.emplace();
-  call.request_.emplace(GrpcRequest{.path = call.path_,
-                                    .metadata = call.metadata_,
+  call.request_.emplace(GrpcRequest{.path = call.head_->path,
+                                    .metadata = call.head_->metadata,
                                     .peer = environment_.peer,
                                     .deadline = MonoTime::Max(),
                                     .cancelled = call.stop_->token(),
                                     .message = {}});
-  stream.user = &call;
   return call;
+}
+
+void GrpcSession::ReadHead(CallHead& head, std::span<const Http2Header> headers) const {
+  head.metadata.Clear();
+  RequestHead read = ParseRequestHead(headers, head.metadata);
+  head.path.assign(read.path);
+  head.match = environment_.handler.Find(head.path);
+  head.timeout.reset();
+  if (read.has_timeout) head.timeout = read.timeout;
+  head.http_status = read.http_status;
+  head.status = std::move(read.status);
+}
+
+SharedCallHead* GrpcSession::FindHead(uint64_t number) {
+  for (SharedCallHead& shared : heads_) {
+    if (shared.headers_number == number) return &shared;
+  }
+  return nullptr;
+}
+
+// One that no call uses; null: all are in use.
+SharedCallHead* GrpcSession::FreeHead() {
+  SharedCallHead* oldest = nullptr;
+  for (SharedCallHead& shared : heads_) {
+    if (shared.calls > 0) continue;
+    if (oldest == nullptr || shared.headers_number < oldest->headers_number) oldest = &shared;
+  }
+  return oldest;
 }
 
 void GrpcSession::OnRequest(Http2Stream& stream, std::span<const Http2Header> headers,
@@ -94,18 +136,14 @@ void GrpcSession::OnRequest(Http2Stream& stream, std::span<const Http2Header> he
     environment_.wake.NotifyOne();
     return;
   }
-  GrpcCall& call = MakeCall(stream, {});
-  const RequestHead head = ParseRequestHead(headers, call.metadata_);
-  call.path_.assign(head.path);
-  call.request_->path = call.path_;
+  GrpcCall& call = MakeCall(stream, headers);
+  const CallHead& head = *call.head_;
   if (!head.status.ok()) return Refuse(call, head.http_status, head.status);
   if (!stop_reason_.empty()) return Refuse(call, 200, UnavailableError(stop_reason_));
-  call.match_ = environment_.handler.Find(head.path);
-  if (call.match_.kind != MethodKind::kUnary && call.match_.kind != MethodKind::kStream) {
-    return Refuse(call, 200, UnknownMethod(call.match_.kind, head.path));
-  }
-  if (head.has_timeout) ArmDeadline(call, head.timeout);
-  if (call.match_.kind == MethodKind::kStream) Spawn(call);
+  if (head.match.kind != MethodKind::kUnary && head.match.kind != MethodKind::kStream)
+    return Refuse(call, 200, UnknownMethod(head.match.kind, head.path));
+  if (head.timeout.has_value()) ArmDeadline(call, *head.timeout);
+  if (head.match.kind == MethodKind::kStream) Spawn(call);
 }
 
 void GrpcSession::Refuse(GrpcCall& call, int http_status, const Status& status) {
@@ -143,7 +181,7 @@ void GrpcSession::OnData(Http2Stream& stream, std::string_view bytes) {
 // Takes bytes of one message off `bytes`.
 Status GrpcSession::Gather(GrpcCall& call, std::string_view& bytes) {
   GrpcCall::Inbound& inbound = call.inbound_;
-  const bool unary = call.match_.kind == MethodKind::kUnary;
+  const bool unary = call.head_->match.kind == MethodKind::kUnary;
   if (unary && inbound.messages > 0) {
     return InternalError(
         "cardinality violation: received multiple request messages for a unary call");
@@ -193,7 +231,7 @@ void GrpcSession::MessageRead(GrpcCall& call, size_t bytes) {
 
 void GrpcSession::Broken(GrpcCall& call, const Status& status) {
   call.inbound_.broken = status;
-  if (call.match_.kind == MethodKind::kUnary) return Refuse(call, 200, status);
+  if (call.head_->match.kind == MethodKind::kUnary) return Refuse(call, 200, status);
   call.inbound_.readable.NotifyAll();  // the handler reads it and ends
 }
 
@@ -203,7 +241,7 @@ void GrpcSession::OnEnd(Http2Stream& stream) {
   GrpcCall::Inbound& inbound = call.inbound_;
   inbound.ended = true;
   if (!call.open()) return;
-  const bool unary = call.match_.kind == MethodKind::kUnary;
+  const bool unary = call.head_->match.kind == MethodKind::kUnary;
   const bool cut = unary ? inbound.messages == 0 : !inbound.assembler.empty();
   if (cut && inbound.broken.ok()) return Broken(call, InternalError("unexpected EOF"));
   if (unary) return Begin(call);
@@ -214,8 +252,7 @@ void GrpcSession::OnEnd(Http2Stream& stream) {
 
 void GrpcSession::Begin(GrpcCall& call) {
   if (!stop_reason_.empty()) return Refuse(call, 200, UnavailableError(stop_reason_));
-  if (unsent_reply_bytes_ < net_limits::kUnsentReplyBytesHigh && waiting_.empty())
-    return Spawn(call);
+  if (unsent_reply_bytes_ < net_limits::kUnsentReplyBytesHigh && waiting_.empty()) return Run(call);
   waiting_.PushBack(call);
 }
 
@@ -229,9 +266,8 @@ void GrpcSession::BeginWaiting() {
   }
 }
 
-void GrpcSession::Spawn(GrpcCall& call) {
-  const bool unary = call.match_.kind == MethodKind::kUnary;
-  if (unary) {
+void GrpcSession::Prepare(GrpcCall& call) {
+  if (call.head_->match.kind == MethodKind::kUnary) {
     ++unary_running_;
     Unhold(call, call.inbound_.held);
     call.request_->message.swap(call.inbound_.assembler.message());
@@ -239,13 +275,27 @@ void GrpcSession::Spawn(GrpcCall& call) {
   call.running_ = true;
   ++environment_.stats.calls_total;
   ++environment_.stats.calls_open;
-  const bool spawned = environment_.gate.Spawn("net.grpc.call", io::ReadyClass::kClient,
-                                               unary ? RunUnary(call) : RunStream(call));
-  if (!spawned) Ended(call);  // the connection is closing: its streams are about to be closed too
+}
+
+// When the gate is closed the connection is closing: its streams are about to be closed too.
+void GrpcSession::Spawn(GrpcCall& call) {
+  Prepare(call);
+  const bool unary = call.head_->match.kind == MethodKind::kUnary;
+  if (!environment_.gate.Spawn("net.grpc.call", io::ReadyClass::kClient,
+                               unary ? RunUnary(call) : RunStream(call)))
+    Ended(call);
+}
+
+// A unary call whose request has just come, and is warm: up to its first wait at once.
+void GrpcSession::Run(GrpcCall& call) {
+  Prepare(call);
+  if (!environment_.gate.Start("net.grpc.call", io::ReadyClass::kClient, RunUnary(call)))
+    Ended(call);
 }
 
 io::Task<void> GrpcSession::RunUnary(GrpcCall& call) {
-  GrpcReply reply = co_await environment_.handler.Unary(call.match_.id, *call.request_);
+  GrpcReply reply = co_await environment_.handler.Unary(call.head_->match.id, *call.request_);
+  environment_.handler.Handled(call.head_->match.id, *call.request_, reply);
   if (call.open() && reply.status.ok()) {
     AnswerOk(call, std::move(reply.message), reply.trailers);
   } else if (call.open()) {
@@ -255,7 +305,7 @@ io::Task<void> GrpcSession::RunUnary(GrpcCall& call) {
 }
 
 io::Task<void> GrpcSession::RunStream(GrpcCall& call) {
-  const Status status = co_await environment_.handler.Stream(call.match_.id, call);
+  const Status status = co_await environment_.handler.Stream(call.head_->match.id, call);
   if (call.open()) AnswerError(call, 200, status, Metadata());
   Ended(call);
 }
@@ -263,7 +313,7 @@ io::Task<void> GrpcSession::RunStream(GrpcCall& call) {
 void GrpcSession::Ended(GrpcCall& call) {
   call.running_ = false;
   --environment_.stats.calls_open;
-  if (call.match_.kind == MethodKind::kUnary) --unary_running_;
+  if (call.head_->match.kind == MethodKind::kUnary) --unary_running_;
   if (call.stream_ == nullptr) Remove(call);
   BeginWaiting();
 }
@@ -309,9 +359,21 @@ void GrpcSession::StopCalls(std::string_view reason) {
 // --- answers -----------------------------------------------------------------
 
 void GrpcSession::AnswerOk(GrpcCall& call, std::string message, const Metadata& trailers) {
-  const Status sent = SendMessage(call, std::move(message));
-  if (!sent.ok() || !trailers.empty()) return AnswerError(call, 200, sent, trailers);
-  session_->SubmitTrailers(*call.stream_, kResponseEnd);
+  if (!trailers.empty()) {
+    const Status sent = SendMessage(call, std::move(message));
+    return AnswerError(call, 200, sent, trailers);
+  }
+  const Status held = HoldReply(call, message.size());
+  if (!held.ok()) return AnswerError(call, 200, held, trailers);
+  call.outbound_.headers_sent = true;
+  const size_t bytes = kMessagePrefixBytes + message.size();
+  const std::array<char, kMessagePrefixBytes> prefix = MessagePrefix(message.size());
+  const size_t queued =
+      session_->Respond(*call.stream_, Http2Answer{.headers = kFixedHead,
+                                                   .head = {prefix.data(), prefix.size()},
+                                                   .body = std::move(message),
+                                                   .trailers = kFixedEnd});
+  ReleaseReply(call, bytes - queued);
   Answered(call);
 }
 
@@ -342,16 +404,28 @@ void GrpcSession::Answered(GrpcCall& call) {
   environment_.wake.NotifyOne();
 }
 
-Status GrpcSession::SendMessage(GrpcCall& call, std::string message) {
-  const size_t bytes = kMessagePrefixBytes + message.size();
-  if (message.size() > UINT32_MAX)
-    return ResourceExhaustedError("grpc: message too large (", message.size(), " bytes)");
+// For a message of `message_bytes` that is about to be sent; with its prefix.
+Status GrpcSession::HoldReply(GrpcCall& call, size_t message_bytes) {
+  const size_t bytes = kMessagePrefixBytes + message_bytes;
+  if (message_bytes > UINT32_MAX)
+    return ResourceExhaustedError("grpc: message too large (", message_bytes, " bytes)");
   if (!environment_.held_replies.TryTake(bytes))
     return ResourceExhaustedError("too many bytes of unsent responses");
-  if (!std::exchange(call.outbound_.headers_sent, true))
-    session_->SubmitHeaders(*call.stream_, kResponseHead, false);
   call.outbound_.unsent += bytes;
   unsent_reply_bytes_ += bytes;
+  return OkStatus();
+}
+
+void GrpcSession::ReleaseReply(GrpcCall& call, size_t bytes) {
+  call.outbound_.unsent -= bytes;
+  unsent_reply_bytes_ -= bytes;
+  environment_.held_replies.Return(bytes);
+}
+
+Status GrpcSession::SendMessage(GrpcCall& call, std::string message) {
+  MS_RETURN_IF_ERROR(HoldReply(call, message.size()));
+  if (!std::exchange(call.outbound_.headers_sent, true))
+    session_->SubmitHeaders(*call.stream_, kResponseHead, false);
   const std::array<char, kMessagePrefixBytes> prefix = MessagePrefix(message.size());
   session_->SendData(*call.stream_, std::string_view(prefix.data(), prefix.size()),
                      std::move(message));
@@ -361,9 +435,7 @@ Status GrpcSession::SendMessage(GrpcCall& call, std::string message) {
 
 void GrpcSession::OnSent(Http2Stream& stream, size_t bytes) {
   GrpcCall& call = CallOf(stream);
-  call.outbound_.unsent -= bytes;
-  unsent_reply_bytes_ -= bytes;
-  environment_.held_replies.Return(bytes);
+  ReleaseReply(call, bytes);
   if (call.outbound_.unsent < net_limits::kStreamUnsentBytesMax)
     call.outbound_.writable.NotifyAll();
   BeginWaiting();

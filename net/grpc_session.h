@@ -16,6 +16,7 @@
 // open its windows stops costing.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 #include <string>
@@ -70,7 +71,12 @@ class GrpcSession final : public Http2Listener {
  private:
   friend class GrpcCall;
 
-  GrpcCall& MakeCall(Http2Stream& stream, std::string_view path);
+  static constexpr size_t kHeadsShared = 4;  // as many as the HTTP/2 session remembers
+
+  GrpcCall& MakeCall(Http2Stream& stream, std::span<const Http2Header> headers);
+  void ReadHead(CallHead& head, std::span<const Http2Header> headers) const;
+  SharedCallHead* FindHead(uint64_t number);
+  SharedCallHead* FreeHead();
   void Refuse(GrpcCall& call, int http_status, const Status& status);
   void ArmDeadline(GrpcCall& call, Duration timeout);
   static void DeadlinePassed(io::Timer& timer);
@@ -84,7 +90,9 @@ class GrpcSession final : public Http2Listener {
 
   void Begin(GrpcCall& call);
   void BeginWaiting();
+  void Prepare(GrpcCall& call);
   void Spawn(GrpcCall& call);
+  void Run(GrpcCall& call);
   io::Task<void> RunUnary(GrpcCall& call);
   io::Task<void> RunStream(GrpcCall& call);
   void Ended(GrpcCall& call);
@@ -93,6 +101,8 @@ class GrpcSession final : public Http2Listener {
   void AnswerOk(GrpcCall& call, std::string message, const Metadata& trailers);
   void AnswerError(GrpcCall& call, int http_status, const Status& status, const Metadata& trailers);
   void Answered(GrpcCall& call);
+  Status HoldReply(GrpcCall& call, size_t message_bytes);
+  void ReleaseReply(GrpcCall& call, size_t bytes);
   Status SendMessage(GrpcCall& call, std::string message);
 
   const Environment environment_;
@@ -102,6 +112,7 @@ class GrpcSession final : public Http2Listener {
   size_t held_request_bytes_ = 0;
   size_t unsent_reply_bytes_ = 0;
   size_t unary_running_ = 0;
+  std::array<SharedCallHead, kHeadsShared> heads_;
   std::string stop_reason_;  // not empty: stopped
 };
 

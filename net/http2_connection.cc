@@ -16,7 +16,7 @@
 
 #include "net/connection.h"
 #include "net/grpc_session.h"
-#include "net/nghttp2_session.h"
+#include "net/http2_server_session.h"
 
 namespace metastore::net {
 namespace {
@@ -42,10 +42,10 @@ class Http2Connection final {
                                        .peer = stream.peer(),
                                        .message_bytes_max = host.options.message_bytes_max,
                                        .calls_max = host.options.streams_max}),
-        session_(MakeNghttp2Session(grpc_,
-                                    Http2Options{.streams_max = host.options.streams_max,
-                                                 .keepalive = host.options.keepalive},
-                                    host.runtime.Now())),
+        session_(MakeHttp2Session(grpc_,
+                                  Http2Options{.streams_max = host.options.streams_max,
+                                               .keepalive = host.options.keepalive},
+                                  host.runtime.Now())),
         settings_due_(host.runtime.Now() + host.options.preface_timeout) {
     grpc_.Attach(*session_);
     tick_.owner = drain_.owner = stop_.owner = this;

@@ -1,6 +1,6 @@
 // Http2Session: the server's side of one HTTP/2 connection as a pure machine (RFC 9113): bytes and
-// time in, events and bytes out. No I/O, no clock, no coroutine. The one implementation today wraps
-// nghttp2 (net/nghttp2_session.h).
+// time in, events and bytes out. No I/O, no clock, no coroutine. Implemented by Http2ServerSession
+// (net/http2_server_session.h).
 //
 // Owned by one connection on one core. The listener outlives it. Single-threaded and not
 // re-entrant: from inside an event the Submit*, Send*, Reset and Consumed functions may be called;
@@ -11,11 +11,12 @@
 //
 // Invariants
 //  1. A stream's events come in the order OnRequest, OnData*, OnEnd?, OnClosed; OnClosed exactly
-//     once, and after it the Http2Stream is gone. Destroying the session closes the remaining
-//     streams (OnClosed with CANCEL).
-//  2. Output() never grows past net_limits::kOutputBytesHigh by more than one frame: beyond, Pump
-//     frames nothing and the caller stops feeding (reading) until it has sent. Waiting for the
-//     peer's windows never stops the reading, since window updates come that way.
+//     once, and after it the Http2Stream is gone. A stream that is answered whole or reset gets
+//     none but OnClosed any more. Destroying the session closes the remaining streams (OnClosed
+//     with CANCEL).
+//  2. Output() never grows past net_limits::kOutputBytesHigh by more than one frame of data and its
+//     headers: beyond, nothing is framed and the caller stops feeding (reading) until it has sent.
+//     Waiting for the peer's windows never stops the reading, since window updates come that way.
 //  3. The peer can send unread bytes only within the windows (and one frame); they open by
 //     Consumed.
 //  4. After a fault nothing more is fed: Output() holds the GOAWAY, the connection sends it and
@@ -76,10 +77,31 @@ struct Http2Header {
   std::string_view value;
 };
 
+// Headers that are sent over and over: an object of static storage. A session knows it by its
+// address, and so may keep how it encoded it.
+struct Http2FixedHeaders {
+  explicit constexpr Http2FixedHeaders(std::span<const Http2Header> headers) : list(headers) {}
+  Http2FixedHeaders(const Http2FixedHeaders&) = delete;
+  Http2FixedHeaders& operator=(const Http2FixedHeaders&) = delete;
+
+  const std::span<const Http2Header> list;  // of static storage too
+};
+
+// A whole answer of one message.
+struct Http2Answer {
+  const Http2FixedHeaders& headers;
+  std::string_view head;  // of the body; at most kHeadBytesMax, copied
+  std::string body;
+  const Http2FixedHeaders& trailers;
+};
+
 // One request under way; made and owned by the session.
 struct Http2Stream {
   int32_t id = 0;        // RFC 9113 5.1.1: odd, at most 2^31-1
   void* user = nullptr;  // the listener's
+  // Equal numbers, other than 0, on one session mean equal request headers: what was read of them
+  // once may serve again.
+  uint64_t headers_number = 0;
 };
 
 class Http2Listener {
@@ -130,9 +152,14 @@ class Http2Session {
   // then `body` (kept until sent). Goes out as the peer's windows allow; OnSent tells.
   virtual void SendData(Http2Stream& stream, std::string_view head, std::string body) = 0;
   static constexpr size_t kHeadBytesMax = 8;
+  // SubmitHeaders, SendData and SubmitTrailers in one, of a stream that has nothing of them yet.
+  // Framed at once where the windows and Output() allow. Returns the body bytes, `head` included,
+  // that are still queued: those OnSent will tell of; the others have gone, or their stream has.
+  virtual size_t Respond(Http2Stream& stream, Http2Answer answer) = 0;
   // Ends the response after the queued data; at most kHeadersMax, copied.
   virtual void SubmitTrailers(Http2Stream& stream, std::span<const Http2Header> trailers) = 0;
-  // Ends the stream in both directions; queued data is dropped. OnClosed follows from a later Pump.
+  // Ends the stream in both directions; queued data is dropped. OnClosed follows from a later Pump,
+  // as it does when an answer is complete.
   virtual void Reset(Http2Stream& stream, Http2Code code) = 0;
   // `bytes` of OnData are dealt with: the stream's window opens by as many. (The connection's opens
   // as bytes are fed.)
@@ -142,7 +169,7 @@ class Http2Session {
   virtual void Pump(MonoTime now) = 0;
   // Framed bytes for the peer, appended at the end; the caller may swap or clear it between calls.
   virtual std::string& Output() = 0;
-  // Something could be framed if Output() were empty.
+  // Something could be framed, if Output() were empty, or closed.
   virtual bool wants_pump() const = 0;
 
   // Graceful end: announces GOAWAY, lets calls under way finish, and calls that crossed it on the

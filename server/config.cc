@@ -68,6 +68,23 @@ void WarnOfIgnored(const Gathered& ignored, std::string_view path,
   }
 }
 
+std::vector<FlagInEffect> FlagsInEffect(const Settings& settings) {
+  std::vector<FlagInEffect> flags;
+  for (const FlagSection& section : FlagSections()) {
+    for (const FlagSpec& flag : section.flags) {
+      if (flag.effect != FlagEffect::kUsed) continue;
+      FlagInEffect& used = flags.emplace_back();
+      used.name = flag.name;
+      used.value = flag.default_text;
+      const auto found = settings.find(flag.name);
+      if (found == settings.end()) continue;
+      used.value = found->second.value;
+      used.origin = found->second.origin;
+    }
+  }
+  return flags;
+}
+
 Status Problems(const std::vector<std::string>& problems) {
   std::string text = Concat("the configuration has ", problems.size(),
                             problems.size() == 1 ? " problem:" : " problems:");
@@ -144,6 +161,7 @@ StatusOr<ParsedConfig> ParseConfig(int argc, const char* const* argv,
   CheckSettings(settings, problems, parsed.warnings);
   parsed.config = BuildConfig(settings, problems, parsed.warnings);
   if (!problems.empty()) return Problems(problems);
+  parsed.flags = FlagsInEffect(settings);
   return parsed;
 }
 

@@ -26,6 +26,7 @@
 #include "io/base/time.h"
 #include "io/file.h"
 #include "io/log.h"
+#include "server/batch_policy.h"
 #include "server/config_url.h"
 
 namespace metastore::server {
@@ -93,14 +94,14 @@ struct NetConfig {
 };
 
 enum class StorageEngine : uint8_t { kMemory };
-enum class BatchPolicyKind : uint8_t { kNatural };
 
 struct StorageConfig {
   StorageEngine engine = StorageEngine::kMemory;                     // --storage-engine
   io::DurableMethod wal_durable_method = io::DurableMethod::kDsync;  // --wal-durable-method
   uint64_t wal_segment_bytes = limits::kSegmentBytes;  // no flag: smaller in simulation
   int wal_depth = 1;                                   // --wal-depth: frames in flight, 1 or 2
-  BatchPolicyKind batch_policy = BatchPolicyKind::kNatural;  // --batch-policy
+  BatchPolicyKind batch_policy = BatchPolicyKind::kNatural;  // --batch-policy, batch.enable
+  BatchOptions batch;                                        // --batch-*: of the adaptive policy
 };
 
 // The machine this node may use.
@@ -131,11 +132,19 @@ struct Config {
 // What the process was asked to do.
 enum class ConfigAction : uint8_t { kRun, kPrint };
 
+// A flag that is used, and its value as somebody wrote it.
+struct FlagInEffect {
+  std::string name;
+  std::string value;
+  std::string origin;  // for people: --name=a, ETCD_NAME=a; empty: the default
+};
+
 struct ParsedConfig {
   ConfigAction action = ConfigAction::kRun;
   std::string text;                   // kPrint (--help, --version): goes to stdout, then exit 0
   Config config;                      // kRun
   std::vector<std::string> warnings;  // kRun: one log line each, at level warn
+  std::vector<FlagInEffect> flags;    // kRun: all that are used, in the order of --help
 };
 
 // Where a configuration comes from besides the arguments.

@@ -243,12 +243,39 @@ class Builder {
         std::to_array<Choice<io::DurableMethod>>({{"dsync", io::DurableMethod::kDsync},
                                                   {"fdatasync", io::DurableMethod::kFdatasync},
                                                   {"linked", io::DurableMethod::kLinked}});
-    static constexpr auto kPolicies =
-        std::to_array<Choice<BatchPolicyKind>>({{"natural", BatchPolicyKind::kNatural}});
     storage.engine = OneOf("storage-engine", kEngines);
     storage.wal_durable_method = OneOf("wal-durable-method", kMethods);
     storage.wal_depth = static_cast<int>(Uint("wal-depth", 1, limits::kWalDepthMax));
+    BuildBatch(storage);
+  }
+
+  void BuildBatch(StorageConfig& storage) {
+    static constexpr auto kPolicies =
+        std::to_array<Choice<BatchPolicyKind>>({{"natural", BatchPolicyKind::kNatural},
+                                                {"adaptive", BatchPolicyKind::kAdaptive},
+                                                {"off", BatchPolicyKind::kOff}});
     storage.batch_policy = OneOf("batch-policy", kPolicies);
+    if (Bool("batch-enable")) {
+      if (IsSet("batch-policy") && storage.batch_policy != BatchPolicyKind::kAdaptive) {
+        Problem("batch-enable", "asks for the adaptive policy, --batch-policy for another");
+      }
+      storage.batch_policy = BatchPolicyKind::kAdaptive;
+    }
+    BatchOptions& batch = storage.batch;
+    batch.size_min = Uint("batch-min-batch-size", 1, limits::kProposalsMax);
+    batch.size_max = Uint("batch-max-batch-size", 1, limits::kProposalsMax);
+    batch.wait_min = Time("batch-min-timeout");
+    batch.wait_max = Time("batch-max-timeout");
+    const StatusOr<double> threshold = ParseDecimal(Text("batch-load-threshold"));
+    const bool within = threshold.ok() && *threshold > 0 && *threshold < 1;
+    if (!within) Problem("batch-load-threshold", "must be a number above 0 and below 1");
+    if (within) batch.load_threshold = *threshold;
+    if (batch.size_max < batch.size_min) {
+      Problem("batch-max-batch-size", "must not be below --batch-min-batch-size");
+    }
+    if (batch.wait_max < batch.wait_min) {
+      Problem("batch-max-timeout", "must not be below --batch-min-timeout");
+    }
   }
 
   void BuildRuntime(RuntimeConfig& runtime) {

@@ -183,7 +183,15 @@ constexpr auto kMetaStore = std::to_array<FlagSpec>({
     {"wal-durable-method", kString, "dsync", kUsed, "dsync, fdatasync or linked"},
     {"wal-depth", kUint, "1", kUsed, "log writes under way at once, 1 or 2"},
     {"batch-policy", kString, "natural", kUsed,
-     "natural: what arrives during a flush joins the next"},
+     "natural: what arrives during a flush joins the next; adaptive: waits for a batch; off: one "
+     "write, one flush"},
+    {"batch-enable", kBool, "false", kUsed, "the same as --batch-policy=adaptive"},
+    {"batch-min-batch-size", kUint, "1", kUsed, "adaptive: proposals of a batch without load"},
+    {"batch-max-batch-size", kUint, "256", kUsed, "adaptive: proposals of a batch at full load"},
+    {"batch-min-timeout", kDuration, "5ms", kUsed, "adaptive: longest wait for it without load"},
+    {"batch-max-timeout", kDuration, "20ms", kUsed, "adaptive: longest wait for it at full load"},
+    {"batch-load-threshold", kString, "0.7", kUsed,
+     "adaptive: where half of the maxima is reached"},
     {"max-connections", kUint, "20000", kUsed, "client connections"},
 });
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <limits>
 #include <system_error>
 
@@ -81,6 +82,12 @@ StatusOr<uint64_t> ParseUint(std::string_view text) {
 }
 
 StatusOr<int64_t> ParseInt(std::string_view text) { return ParseNumber<int64_t>(text, "a number"); }
+
+StatusOr<double> ParseDecimal(std::string_view text) {
+  StatusOr<double> number = ParseNumber<double>(text, "a number");
+  if (number.ok() && !std::isfinite(*number)) return InvalidArgumentError("expected a number");
+  return number;
+}
 
 StatusOr<Duration> ParseDuration(std::string_view text) {
   if (text == "0") return Duration{};

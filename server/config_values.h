@@ -22,6 +22,9 @@ StatusOr<bool> ParseBool(std::string_view text);
 StatusOr<uint64_t> ParseUint(std::string_view text);
 StatusOr<int64_t> ParseInt(std::string_view text);
 
+// Decimal, with an optional fraction and '-'; finite.
+StatusOr<double> ParseDecimal(std::string_view text);
+
 // Go's form: numbers with units, as 1h30m, 1.5s, 300us; a bare 0. Never negative, at most 292
 // years.
 StatusOr<Duration> ParseDuration(std::string_view text);

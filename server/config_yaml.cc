@@ -15,7 +15,7 @@ struct Nested {
   std::string_view flag;
 };
 
-// etcd's maps: keys inside them that are not named as prefix + key.
+// Maps (etcd's, and `batch`): keys inside them that are not named as prefix + key.
 constexpr auto kNested = std::to_array<Nested>({
     {"client-transport-security", "allowed-hostname", "client-cert-allowed-hostname"},
     {"client-transport-security", "crl-file", "client-crl-file"},
@@ -24,6 +24,11 @@ constexpr auto kNested = std::to_array<Nested>({
     {"peer-transport-security", "client-cert-file", "peer-client-cert-file"},
     {"peer-transport-security", "client-key-file", "peer-client-key-file"},
     {"discovery-config", "discovery", "discovery-token"},
+    {"batch", "min_batch_size", "batch-min-batch-size"},
+    {"batch", "max_batch_size", "batch-max-batch-size"},
+    {"batch", "min_timeout", "batch-min-timeout"},
+    {"batch", "max_timeout", "batch-max-timeout"},
+    {"batch", "load_threshold", "batch-load-threshold"},
 });
 
 struct MapPrefix {
@@ -36,6 +41,7 @@ constexpr auto kMaps = std::to_array<MapPrefix>({
     {"peer-transport-security", "peer-"},
     {"discovery-config", "discovery-"},
     {"socket-options", "socket-"},
+    {"batch", "batch-"},
 });
 
 class Reader {

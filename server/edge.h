@@ -7,6 +7,8 @@
 #include "net/grpc.h"
 #include "server/config.h"
 #include "server/group.h"
+#include "server/kv_wire.h"
+#include "server/stage_times.h"
 
 namespace etcdserverpb {
 class ResponseHeader;
@@ -36,6 +38,8 @@ class Edge final {
   Group& group() { return group_; }
   const Identity& identity() const { return identity_; }
   const Config& config() const { return config_; }
+  StageMeter& stages() { return stages_; }
+  const StageMeter& stages() const { return stages_; }
 
   // Unique for ever: the member, its boot, and a counter whose top byte is this core.
   engine::RequestId NextRequestId() {
@@ -45,6 +49,9 @@ class Edge final {
   }
   // The request's own deadline or etcd's request timeout, whichever is earlier; hasleader.
   CallTerms TermsOf(const net::GrpcRequest& request) const;
+  WireHeader HeaderOf(Revision revision, Term term) const {
+    return {identity_.cluster, identity_.member, revision, term};
+  }
   void FillHeader(Revision revision, Term term, etcdserverpb::ResponseHeader& header) const;
 
  private:
@@ -54,6 +61,7 @@ class Edge final {
   const Identity identity_;
   const Config& config_;
   uint64_t requests_ = 0;
+  StageMeter stages_;
 };
 
 // Parses `request`'s message into `message`.

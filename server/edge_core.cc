@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/metrics_page.h"
+
 namespace metastore::server {
 namespace {
 
@@ -40,6 +42,13 @@ io::Task<Status> EdgeCore::Start() {
     addresses_.push_back(*bound);
   }
   co_return OkStatus();
+}
+
+void EdgeCore::AddMetrics(io::MetricList& list) const {
+  AddClientMetrics(server_.stats(), list);
+  methods_.AddMetrics(list);
+  edge_.stages().AddMetrics(list);
+  http_.AddMetrics(list);
 }
 
 io::Task<void> EdgeCore::Stop(MonoTime deadline) { return server_.Shutdown(deadline); }

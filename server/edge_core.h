@@ -31,7 +31,7 @@ class EdgeCore final {
   // Refuses new work, waits for calls under way until `deadline`, closes the connections.
   io::Task<void> Stop(MonoTime deadline);
 
-  const net::ServerStats& stats() const { return server_.stats(); }
+  void AddMetrics(io::MetricList& list) const;
   // The addresses listened on, with the ports the system chose.
   const std::vector<io::Address>& addresses() const { return addresses_; }
 

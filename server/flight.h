@@ -19,6 +19,7 @@ struct Flight : wal::AppendOp {
   std::string hard_state;  // its encoding, while the log may still have to copy it
   bool HasRecords() const { return task.hard_state.has_value() || !task.entries.empty(); }
 
+  MonoTime proposed_at;    // when raft handed the task out
   bool submitted = false;  // the log, or the scheduler, has it
 };
 

@@ -1,6 +1,7 @@
 #include "server/group.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "server/flight.h"
@@ -14,6 +15,7 @@ Group::Group(io::Runtime& runtime, wal::Log& log, engine::Engine& engine,
       engine_(engine),
       snapshots_(snapshots),
       options_(std::move(options)),
+      batch_policy_(MakeBatchPolicy(options_.batch_policy, options_.batch)),
       proposals_(runtime),
       reads_(runtime),
       gate_(runtime.scheduler()) {
@@ -21,6 +23,8 @@ Group::Group(io::Runtime& runtime, wal::Log& log, engine::Engine& engine,
   pump_.name = "group.pump";
   pump_.ready_class = io::ReadyClass::kCritical;
   pump_.run = [](io::ReadyNode& node) { static_cast<PumpNode&>(node).group->Pump(); };
+  batch_timer_.group = this;
+  batch_timer_.fired = [](io::Timer& timer) { static_cast<BatchTimer&>(timer).group->Schedule(); };
 }
 
 Group::~Group() { CHECK(!pump_.queued); }
@@ -45,6 +49,7 @@ io::Task<Status> Group::Start(const Bootstrap& bootstrap) {
 
 io::Task<void> Group::Stop() {
   stopping_ = true;
+  runtime_.Cancel(batch_timer_);
   proposals_.FailAll(errors::kStopped);
   reads_.FailAll(errors::kStopped);
   stop_.RequestStop();
@@ -58,6 +63,9 @@ io::Task<void> Group::Drain() {
   flights_.clear();
   while (pump_.queued) {
     co_await io::Yield();
+  }
+  if (tail_ != nullptr) {
+    co_await CompactTail(tail_->LastIndex());
   }
 }
 
@@ -86,7 +94,7 @@ void Group::Read(ReadCall& call) {
     return refuse(errors::kNoLeader);
   }
   if (call.serializable) {
-    gate_.Spawn("group.read", io::ReadyClass::kClient, ServeRead(call));
+    ServeRead(call);
     return;
   }
   reads_.Add(call);
@@ -133,9 +141,12 @@ bool Group::CampaignsAlone() const {
 
 void Group::ProposeWaiting() {
   // Proposals that nobody leads wait here until somebody does, or until they expire.
+  bool flushing = !flights_.empty();
   while (proposals_.waiting() > 0 && core_->leader() != raft::kNobody) {
-    const BatchDecision decision = batch_policy_->Decide(proposals_.waiting(), runtime_.Now());
-    if (decision.take == 0) return;
+    const BatchDecision decision = batch_policy_->Decide(
+        {.waiting = proposals_.waiting(), .flushing = flushing, .now = runtime_.Now()});
+    if (decision.take == 0) return AskAgain(decision.ask_again);
+    flushing = true;
     payloads_.clear();
     proposals_.Take(std::min(decision.take, kProposeBatchMax), payloads_);
     const raft::ProposeResult result = core_->Propose(payloads_);
@@ -144,6 +155,12 @@ void Group::ProposeWaiting() {
     proposals_.PutBack(payloads_);  // a full quota, a transfer: again after the next apply or tick
     return;
   }
+}
+
+void Group::AskAgain(MonoTime when) {
+  if (when == MonoTime::Max()) return;
+  runtime_.Cancel(batch_timer_);
+  runtime_.Arm(batch_timer_, when);
 }
 
 void Group::HandleReady(raft::Ready ready) {
@@ -181,6 +198,7 @@ void Group::SubmitAppend(raft::AppendTask task) {
   flight->must_sync = task.must_sync;
   flight->requests = static_cast<uint32_t>(task.entries.size());
   flight->task = std::move(task);
+  flight->proposed_at = runtime_.Now();
   flights_.push_back(std::move(flight));
   SubmitFlights();
 }
@@ -212,6 +230,7 @@ void Group::OnDurable(Flight& flight) {
   do {
     std::unique_ptr<Flight> done = std::move(flights_.front());
     flights_.pop_front();
+    if (status.ok()) NoteStages(*done);
     if (status.ok() && failure_.ok() && !stopping_) Release(done->task);
     done->task = raft::AppendTask();
     done->submitted = false;
@@ -221,6 +240,14 @@ void Group::OnDurable(Flight& flight) {
   if (!status.ok()) return Fail(status);
   SubmitFlights();
   Pump();
+}
+
+void Group::NoteStages(const Flight& flight) {
+  if (flight.task.entries.empty()) return;
+  proposals_.stages().Note(flight.task.entries.front().index, flight.task.entries.back().index,
+                           {.proposed = flight.proposed_at,
+                            .submitted = flight.submitted_at,
+                            .durable = flight.durable_at});
 }
 
 // Everything up to and including `task` is durable.
@@ -238,16 +265,35 @@ void Group::Release(raft::AppendTask& task) {
 }
 
 void Group::ServeReads() {
+  const LogIndex applied = engine_.stats().applied_index;
   ready_reads_.clear();
-  reads_.Serve(engine_.stats().applied_index, ready_reads_);
-  for (ReadCall* call : ready_reads_) {
-    if (gate_.Spawn("group.read", io::ReadyClass::kClient, ServeRead(*call))) continue;
-    call->Fail(errors::kStopped);
-    call->Return(runtime_);
+  reads_.Serve(applied, kReadsAtOnce, ready_reads_);
+  std::span<ReadCall* const> rest = ready_reads_;
+  while (!rest.empty()) {
+    const std::span<ReadCall* const> block = rest.first(std::min(rest.size(), kReadsPrefetched));
+    rest = rest.subspan(block.size());
+    queries_.clear();
+    for (const ReadCall* call : block) queries_.push_back(&call->query);
+    engine_.PrefetchRanges(queries_);
+    for (ReadCall* call : block) ServeRead(*call);
   }
+  if (reads_.Servable(applied)) Schedule();
 }
 
-io::Task<void> Group::ServeRead(ReadCall& call) {
+void Group::ServeRead(ReadCall& call) {
+  ++metrics_.ops.ranges;
+  ReadAnswer& answer = call.result.emplace();
+  if (engine_.TryRange(call.query, answer.range)) {
+    answer.term = core_->term();
+    call.Return(runtime_);
+    return;
+  }
+  if (gate_.Spawn("group.read", io::ReadyClass::kClient, ServeLongRead(call))) return;
+  call.Fail(errors::kStopped);
+  call.Return(runtime_);
+}
+
+io::Task<void> Group::ServeLongRead(ReadCall& call) {
   engine::RangeResult range = co_await engine_.Range(call.query);
   call.result = ReadAnswer{.range = std::move(range), .term = core_->term()};
   call.Return(runtime_);
@@ -299,6 +345,8 @@ GroupStatus Group::status() const {
   status.quota_bytes = options_.quota_bytes;
   status.log_accepting = log_.accepting();
   status.quota_exceeded = OverQuota(1);
+  status.snapshot_index = snapshot_.last;
+  status.snapshot_bytes = snapshot_.last_bytes;
   return status;
 }
 

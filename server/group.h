@@ -31,6 +31,7 @@
 #include "raft/tail_log.h"
 #include "server/batch_policy.h"
 #include "server/flight.h"
+#include "server/group_metrics.h"
 #include "server/members.h"
 #include "server/membership.h"
 #include "server/proposals.h"
@@ -46,9 +47,11 @@ struct GroupOptions {
   uint64_t snapshot_catchup_entries = 5000;         // entries kept behind a snapshot
   uint64_t snapshot_log_bytes = 64 * limits::kMiB;  // log growth before a snapshot, at least
   uint64_t quota_bytes = 0;                         // of stored bytes; 0: none
-  size_t log_cache_bytes = 64 * limits::kMiB;       // newest durable entries kept in memory
+  size_t log_cache_bytes = 64 * limits::kMiB;       // newest durable entries kept for followers
   MemberAttributes self;                            // published once a leader is known
   engine::RequestId publish_id;                     // for that; no other call's
+  BatchPolicyKind batch_policy = BatchPolicyKind::kNatural;
+  BatchOptions batch;
 };
 
 // What one member can tell about the group; a value.
@@ -67,6 +70,8 @@ struct GroupStatus {
   uint64_t quota_bytes = 0;
   bool log_accepting = true;
   bool quota_exceeded = false;
+  LogIndex snapshot_index;  // of the newest snapshot; 0: none
+  uint64_t snapshot_bytes = 0;
 };
 
 class Group final : public CallReceiver {
@@ -92,6 +97,7 @@ class Group final : public CallReceiver {
   io::Signal& failed() { return failed_; }
   const Status& failure() const { return failure_; }
   GroupStatus status() const;
+  const GroupMetrics& metrics() const { return metrics_; }
   // Completes once nothing below `revision` (compacted already) is stored any more.
   io::Task<io::WaitResult> WaitRemoved(Revision revision, io::WaitLimit limit) {
     limit.stop = stop_.token();
@@ -107,13 +113,16 @@ class Group final : public CallReceiver {
   void Schedule();
   void Pump();
   void ProposeWaiting();
+  void AskAgain(MonoTime when);
   void HandleReady(raft::Ready ready);
   void SubmitAppend(raft::AppendTask task);
   void SubmitFlights();
   void OnDurable(Flight& flight);
+  void NoteStages(const Flight& flight);
   void Release(raft::AppendTask& task);
   void ServeReads();
-  io::Task<void> ServeRead(ReadCall& call);
+  void ServeRead(ReadCall& call);
+  io::Task<void> ServeLongRead(ReadCall& call);
   io::Task<void> FetchEntries(raft::TailLog::Wanted wanted);
   void Fail(Status status);
   bool CampaignsAlone() const;
@@ -126,6 +135,7 @@ class Group final : public CallReceiver {
   void ApplyEntry(const raft::Entry& entry, const engine::Entry& for_engine);
   void ApplyServerCommand(std::string_view command);
   void ApplyConfChange(const raft::Entry& entry);
+  void BoundTail();
   io::Task<void> AnswerWithReads(ProposeCall& call, engine::ApplyResult applied,
                                  engine::ReadPin pin);
 
@@ -140,10 +150,14 @@ class Group final : public CallReceiver {
   io::Task<void> SnapshotLoop();
   io::Task<Status> TakeSnapshot();
   io::Task<Status> PurgeLog(LogIndex snapshot);
+  io::Task<void> CompactTail(LogIndex through);
   io::Task<void> PublishLoop();
 
   static constexpr size_t kProposeBatchMax = 1024;  // proposals given to raft at once, all or none
   static constexpr size_t kFlightPoolMax = 64;      // idle Flights kept
+  static constexpr size_t kLoneLogCacheBytes = limits::kMiB;
+  static constexpr size_t kReadsAtOnce = 512;     // served before others get their turn
+  static constexpr size_t kReadsPrefetched = 16;  // whose cache misses overlap
 
   io::Runtime& runtime_;
   wal::Log& log_;
@@ -153,7 +167,7 @@ class Group final : public CallReceiver {
 
   std::unique_ptr<raft::TailLog> tail_;
   std::unique_ptr<raft::RaftCore> core_;
-  std::unique_ptr<BatchPolicy> batch_policy_ = std::make_unique<NaturalBatchPolicy>();
+  std::unique_ptr<BatchPolicy> batch_policy_;
   Proposals proposals_;
   Reads reads_;
   Members members_;
@@ -162,25 +176,31 @@ class Group final : public CallReceiver {
   struct PumpNode : io::ReadyNode {
     Group* group = nullptr;
   } pump_;
+  struct BatchTimer : io::Timer {
+    Group* group = nullptr;
+  } batch_timer_;
   std::deque<std::unique_ptr<Flight>> flights_;  // in order, from the first not yet durable
   io::Signal flight_ended_;
   std::vector<std::unique_ptr<Flight>> flight_pool_;
   std::deque<raft::ApplyTask> apply_queue_;
   io::Signal apply_arrived_;
-  std::vector<raft::Payload> payloads_;  // scratch of ProposeWaiting
-  std::vector<wal::Record> records_;     // scratch of SubmitFlights
-  std::vector<ReadCall*> ready_reads_;   // scratch of ServeReads
+  std::vector<raft::Payload> payloads_;             // scratch of ProposeWaiting
+  std::vector<wal::Record> records_;                // scratch of SubmitFlights
+  std::vector<ReadCall*> ready_reads_;              // scratch of ServeReads
+  std::vector<const engine::RangeQuery*> queries_;  // likewise
 
   Status failure_;
   io::Signal failed_;
   bool stopping_ = false;
   bool published_ = false;
   io::Signal serving_changed_;
+  GroupMetrics metrics_;
   uint64_t leader_changes_total_ = 0;
   NodeId last_leader_;
   struct {
-    LogIndex last;  // applied index of the newest
-    uint64_t last_bytes = 0;
+    LogIndex last;             // applied index of the newest
+    uint64_t last_bytes = 0;   // of its file
+    uint64_t state_bytes = 0;  // of the state it was written from, as Stats::stored_bytes
     uint64_t log_bytes_since = 0;
     io::Signal wanted;
   } snapshot_;

@@ -30,6 +30,7 @@ io::Task<void> Group::ApplyLoop() {
     }
     if (stop_.stopped() || !failure_.ok()) co_return;
     const LogIndex last = task.entries.back().index;
+    proposals_.stages().Drop(last);
     tail_->Retain(last);
     core_->ApplyDone(last);
     MaybeSnapshot();
@@ -69,21 +70,23 @@ void Group::ApplyEntry(const raft::Entry& entry, const engine::Entry& for_engine
     if (reader != nullptr) pin = engine_.Pin();
   }
   engine::ApplyResult applied = engine_.Apply(for_engine);
+  metrics_.ops.Count(applied.op);
   if (entry.type != raft::EntryType::kNormal) return ApplyConfChange(entry);
   if (IsServerCommand(entry.payload.view())) return ApplyServerCommand(entry.payload.view());
   if (reader != nullptr && applied.outcome == engine::Outcome::kOk) {
     // Leaves Proposals here: its answer no longer depends on raft, and it must not expire
     // meanwhile.
     proposals_.Detach(*reader);
+    proposals_.StampApplied(*reader, entry.index);
     if (gate_.Spawn("group.answer", io::ReadyClass::kClient,
                     AnswerWithReads(*reader, std::move(applied), std::move(pin)))) {
       return;
     }
-    reader->Return(runtime_);  // stopping
+    reader->Fail(errors::kStopped);
+    reader->Return(runtime_);
     return;
   }
-  proposals_.Resolve(applied.request,
-                     WriteAnswer{.applied = std::move(applied), .term = core_->term()});
+  proposals_.Resolve(std::move(applied), core_->term());
 }
 
 io::Task<void> Group::AnswerWithReads(ProposeCall& call, engine::ApplyResult applied,
@@ -104,8 +107,7 @@ void Group::ApplyServerCommand(std::string_view command) {
   if (!decoded.ok()) return;
   members_.SetAttributes(decoded->attributes);
   engine::ApplyResult applied{.request = decoded->request, .revision = engine_.stats().revision};
-  proposals_.Resolve(decoded->request,
-                     WriteAnswer{.applied = std::move(applied), .term = core_->term()});
+  proposals_.Resolve(std::move(applied), core_->term());
   serving_changed_.NotifyAll();
 }
 
@@ -120,6 +122,14 @@ void Group::ApplyConfChange(const raft::Entry& entry) {
     if (member.ok()) members_.Put(*std::move(member));
   }
   members_.Follow(conf_);
+  BoundTail();
+}
+
+// The cache serves followers; without any, memory that goes round quickly stays in the processor's
+// caches.
+void Group::BoundTail() {
+  const size_t others = conf_.voters.size() + conf_.learners.size() + conf_.voters_outgoing.size();
+  tail_->SetBytesMax(others > 1 ? options_.log_cache_bytes : kLoneLogCacheBytes);
 }
 
 }  // namespace metastore::server

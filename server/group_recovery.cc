@@ -34,6 +34,7 @@ io::Task<Status> Group::Recover() {
     MS_CO_RETURN_IF_ERROR(term.status());
     tail_->AppendIdOnly(raft::EntryId{*term, index});
   }
+  BoundTail();
   tail_->Retain(engine_.stats().applied_index);
   co_return OkStatus();
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "io/yield_as.h"
 #include "server/group.h"
 #include "server/server_command.h"
 
@@ -11,17 +12,21 @@ namespace {
 
 // After a snapshot that could not be written (a full disk, most likely).
 constexpr Duration kSnapshotRetry = Seconds(10);
+// Some 50 ns each to free.
+constexpr uint64_t kTailEntriesPerStep = 2048;
 constexpr Duration kPublishRetry = Seconds(1);
 constexpr Duration kPublishTimeout = Seconds(7);
 
 }  // namespace
 
 // Both bounds must be passed: the entries, so that a small log is left alone, and the log's growth,
-// so that a large state is not written again and again for little news.
+// so that a large state is not written again and again for little news. Large is what it costs to
+// walk and compress, not the file, which may be a small part of that: so the log grows to about the
+// size of the state, and writing snapshots costs each entry about as much as one version costs.
 bool Group::SnapshotDue() const {
   const uint64_t entries = engine_.stats().applied_index - snapshot_.last;
   return entries >= options_.snapshot_count &&
-         snapshot_.log_bytes_since >= std::max(options_.snapshot_log_bytes, snapshot_.last_bytes);
+         snapshot_.log_bytes_since >= std::max(options_.snapshot_log_bytes, snapshot_.state_bytes);
 }
 
 void Group::MaybeSnapshot() {
@@ -45,6 +50,7 @@ io::Task<void> Group::SnapshotLoop() {
 io::Task<Status> Group::TakeSnapshot() {
   const LogIndex index = engine_.stats().applied_index;
   const uint64_t log_bytes = std::exchange(snapshot_.log_bytes_since, 0);
+  const uint64_t state_bytes = engine_.stats().stored_bytes;
   StatusOr<Term> term = log_.TermAt(options_.id, index);
   MS_CO_RETURN_IF_ERROR(term.status());
   std::unique_ptr<engine::SnapshotSource> source = engine_.StartSnapshot(
@@ -58,6 +64,8 @@ io::Task<Status> Group::TakeSnapshot() {
   }
   snapshot_.last = index;
   snapshot_.last_bytes = file->stream_bytes;
+  snapshot_.state_bytes = state_bytes;
+  metrics_.snapshot_save.Observe(runtime_.Now() - began);
   tail_->SetSnapshot(std::move(meta));
   runtime_.log().Info("saved snapshot", {{"index", index.value()},
                                          {"bytes", file->stream_bytes},
@@ -81,11 +89,21 @@ io::Task<Status> Group::PurgeLog(LogIndex snapshot) {
   op.name = "group.purge";
   op.ready_class = io::ReadyClass::kBackground;
   op.run = [](io::ReadyNode& node) { static_cast<Purge&>(node).done.Set(true); };
+  co_await CompactTail(through);
+  if (stop_.stopped()) co_return OkStatus();
   Status appended = log_.Purge(options_.id, through, op);
   MS_CO_RETURN_IF_ERROR(appended);
-  tail_->Compact(through);
   co_await op.done;
   co_return op.status;
+}
+
+// Frees the entries in memory up to `through`, which is not above the applied index, in steps.
+io::Task<void> Group::CompactTail(LogIndex through) {
+  while (tail_->FirstIndex() <= through) {
+    const LogIndex in_memory = std::max(tail_->FirstIndex(), tail_->tail_begin());
+    tail_->Compact(std::min(through, in_memory + kTailEntriesPerStep));
+    co_await io::YieldAs(io::ReadyClass::kBackground);
+  }
 }
 
 // Tells the cluster this member's name and client URLs, once, when they are not known as they are.

@@ -26,6 +26,7 @@ io::Task<net::HttpResponse> HttpApi::Handle(net::HttpRequest& request) {
   if (request.method != "GET" && request.method != "HEAD") co_return net::HttpError(405);
   if (request.path == "/health") {
     net::HttpResponse response = co_await Health(request);
+    ++(response.status == 200 ? health_successes_ : health_failures_);
     co_return response;
   }
   if (request.path == "/livez" || request.path == "/readyz") {
@@ -38,11 +39,18 @@ io::Task<net::HttpResponse> HttpApi::Handle(net::HttpRequest& request) {
                                "\",\"metastore\":\"", kMetaStoreVersion, "\"}"));
   }
   if (request.path == "/metrics") {
-    NodeFacts facts = co_await node_.Gather(edge_.runtime());
+    std::string text = co_await node_.MetricsText(edge_.runtime());
     co_return net::HttpResponse{.content_type = "text/plain; version=0.0.4; charset=utf-8",
-                                .body = MetricsPage(facts)};
+                                .body = std::move(text)};
   }
   co_return net::HttpError(404);
+}
+
+void HttpApi::AddMetrics(io::MetricList& list) const {
+  list.Counter("etcd_server_health_success", "Answers of /health that were healthy.",
+               health_successes_);
+  list.Counter("etcd_server_health_failures", "Answers of /health that were not.",
+               health_failures_);
 }
 
 io::Task<net::HttpResponse> HttpApi::Health(const net::HttpRequest& request) {

@@ -7,37 +7,28 @@
 #include <string>
 #include <vector>
 
+#include "io/metrics.h"
 #include "net/http1.h"
 #include "net/server.h"
 #include "server/edge.h"
-#include "wal/log.h"
 
 namespace metastore::server {
 
-// What /metrics shows; values, gathered from all cores.
-struct NodeFacts {
-  GroupStatus group;
-  wal::LogStats log;
-  std::vector<net::ServerStats> edges;
-  Identity identity;
-};
-
-// What gathers them; the Node.
+// What sees the whole member; the Node.
 class NodeObserver {
  public:
   virtual ~NodeObserver() = default;
-  // On the core of `here`.
-  virtual io::Task<NodeFacts> Gather(io::Runtime& here) = 0;
+  // The text of /metrics. `here` is the caller's own runtime.
+  virtual io::Task<std::string> MetricsText(io::Runtime& here) = 0;
 };
-
-// Prometheus text of `facts`, etcd's names where etcd has the thing.
-std::string MetricsPage(const NodeFacts& facts);
 
 class HttpApi final : public net::HttpHandler {
  public:
   HttpApi(Edge& edge, NodeObserver& node) : edge_(edge), node_(node) {}
 
   io::Task<net::HttpResponse> Handle(net::HttpRequest& request) override;
+
+  void AddMetrics(io::MetricList& list) const;
 
  private:
   io::Task<net::HttpResponse> Health(const net::HttpRequest& request);
@@ -48,6 +39,8 @@ class HttpApi final : public net::HttpHandler {
 
   Edge& edge_;
   NodeObserver& node_;
+  uint64_t health_successes_ = 0;  // answers of /health
+  uint64_t health_failures_ = 0;
 };
 
 }  // namespace metastore::server

@@ -29,12 +29,12 @@ void EncodeKeyValue(const engine::KeyValue& kv, mvccpb::KeyValue& to) {
 }
 
 // protobuf's enums have sentinels, so these tables stand where a switch would be.
-std::optional<engine::SortOrder> SortOrderOf(int value) {
-  if (value < 0 || value > static_cast<int>(engine::SortOrder::kDescend)) return std::nullopt;
+std::optional<engine::SortOrder> SortOrderOf(int64_t value) {
+  if (value < 0 || value > static_cast<int64_t>(engine::SortOrder::kDescend)) return std::nullopt;
   return static_cast<engine::SortOrder>(value);
 }
-std::optional<engine::SortTarget> SortTargetOf(int value) {
-  if (value < 0 || value > static_cast<int>(engine::SortTarget::kValue)) return std::nullopt;
+std::optional<engine::SortTarget> SortTargetOf(int64_t value) {
+  if (value < 0 || value > static_cast<int64_t>(engine::SortTarget::kValue)) return std::nullopt;
   return static_cast<engine::SortTarget>(value);
 }
 
@@ -82,7 +82,7 @@ StatusOr<engine::TxnOp> DecodeTxnAt(const etcdserverpb::TxnRequest& request, siz
 
 StatusOr<engine::Op> DecodeOp(const etcdserverpb::RequestOp& op, size_t depth) {
   if (op.has_request_range()) {
-    StatusOr<engine::RangeOp> range = DecodeRange(op.request_range());
+    StatusOr<engine::RangeOp> range = CheckRange(FieldsOf(op.request_range()));
     if (!range.ok()) return range.status();
     return engine::Op{*range};
   }
@@ -219,22 +219,30 @@ engine::DeleteRangeOp DecodeDeleteRange(const etcdserverpb::DeleteRangeRequest& 
   return {.key = request.key(), .range_end = request.range_end(), .prev_kv = request.prev_kv()};
 }
 
-StatusOr<engine::RangeOp> DecodeRange(const etcdserverpb::RangeRequest& request) {
-  const std::optional<engine::SortOrder> order = SortOrderOf(request.sort_order());
-  const std::optional<engine::SortTarget> target = SortTargetOf(request.sort_target());
+RangeFields FieldsOf(const etcdserverpb::RangeRequest& request) {
+  return {.op = {.key = request.key(),
+                 .range_end = request.range_end(),
+                 .limit = request.limit(),
+                 .revision = request.revision(),
+                 .keys_only = request.keys_only(),
+                 .count_only = request.count_only(),
+                 .min_mod_revision = request.min_mod_revision(),
+                 .max_mod_revision = request.max_mod_revision(),
+                 .min_create_revision = request.min_create_revision(),
+                 .max_create_revision = request.max_create_revision()},
+          .sort_order = request.sort_order(),
+          .sort_target = request.sort_target(),
+          .serializable = request.serializable()};
+}
+
+StatusOr<engine::RangeOp> CheckRange(const RangeFields& fields) {
+  const std::optional<engine::SortOrder> order = SortOrderOf(fields.sort_order);
+  const std::optional<engine::SortTarget> target = SortTargetOf(fields.sort_target);
   if (!order.has_value() || !target.has_value()) return ToStatus(errors::kInvalidSortOption);
-  return engine::RangeOp{.key = request.key(),
-                         .range_end = request.range_end(),
-                         .limit = request.limit(),
-                         .revision = request.revision(),
-                         .sort_order = *order,
-                         .sort_target = *target,
-                         .keys_only = request.keys_only(),
-                         .count_only = request.count_only(),
-                         .min_mod_revision = request.min_mod_revision(),
-                         .max_mod_revision = request.max_mod_revision(),
-                         .min_create_revision = request.min_create_revision(),
-                         .max_create_revision = request.max_create_revision()};
+  engine::RangeOp range = fields.op;
+  range.sort_order = *order;
+  range.sort_target = *target;
+  return range;
 }
 
 StatusOr<engine::TxnOp> DecodeTxn(const etcdserverpb::TxnRequest& request) {

@@ -10,6 +10,7 @@
 #include "engine/types.h"
 #include "io/base/status.h"
 #include "server/errors.h"
+#include "server/kv_wire.h"
 
 namespace etcdserverpb {
 class CompactionRequest;
@@ -31,9 +32,11 @@ const ClientError& ErrorOf(engine::Outcome outcome);
 
 engine::PutOp DecodePut(const etcdserverpb::PutRequest& request);
 engine::DeleteRangeOp DecodeDeleteRange(const etcdserverpb::DeleteRangeRequest& request);
+// The fields as the wire decoder gives them (kv_wire.h).
+RangeFields FieldsOf(const etcdserverpb::RangeRequest& request);
 // Errors: errors::kInvalidSortOption   an order or target this API does not have
-StatusOr<engine::RangeOp> DecodeRange(const etcdserverpb::RangeRequest& request);
-// Errors: as DecodeRange; errors::kTooManyOps  nested deeper than limits::kTxnDepthMax;
+StatusOr<engine::RangeOp> CheckRange(const RangeFields& fields);
+// Errors: as CheckRange; errors::kTooManyOps  nested deeper than limits::kTxnDepthMax;
 //         errors::kKeyNotFound  an operation without content (as etcd has it)
 StatusOr<engine::TxnOp> DecodeTxn(const etcdserverpb::TxnRequest& request);
 // Bytes that admission counts against the quota: of a put, and of a transaction's dearer branch.

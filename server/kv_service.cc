@@ -4,6 +4,7 @@
 // refuse anyway, send it to the state core, encode the answer.
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "engine/txn_check.h"
@@ -13,6 +14,7 @@
 #include "server/answer_reads.h"
 #include "server/authorise.h"
 #include "server/kv_codec.h"
+#include "server/kv_wire.h"
 #include "server/method_table.h"
 #include "server/read_txn.h"
 
@@ -21,8 +23,8 @@ namespace {
 
 // One write: its command on the way, and what the answer needs.
 struct Write {
-  engine::CommandHeader header;
-  std::string command;
+  engine::RequestId id;
+  raft::Payload command;
   uint64_t quota_cost_bytes = 0;
   const engine::CommandOp* op = nullptr;  // set where the answer needs reads
 };
@@ -39,41 +41,71 @@ io::Task<WriteResult> Propose(Edge& edge, net::GrpcRequest& request, Write write
   }
   ProposeCall call(edge.runtime(), edge.state().core(), edge.group());
   call.terms = edge.TermsOf(request);
-  call.id = write.header.request;
-  call.command = raft::Payload(write.command);
+  call.id = write.id;
+  call.command = std::move(write.command);
   call.op = write.op;
   call.quota_cost_bytes = write.quota_cost_bytes;
+  if (edge.stages().Measures(request)) call.stages = StageTimes{.began = edge.runtime().Now()};
   const bool arrived = co_await call;
   if (!arrived) co_return ToStatus(errors::kTooManyRequests);
   if (!call.result.ok()) co_return std::move(call.result);
   const engine::Outcome outcome = call.result->applied.outcome;
   if (outcome != engine::Outcome::kOk) co_return ToStatus(ErrorOf(outcome));
+  if (call.stages.has_value()) edge.stages().Keep(request, *call.stages);
   co_return std::move(call.result);
 }
 
+// A request's operation, which borrows from the request, or from the message where protobuf had to
+// parse it.
+struct PutRequest {
+  Status Parse(const net::GrpcRequest& request) {
+    if (DecodePutWire(request.message, op)) return OkStatus();
+    MS_RETURN_IF_ERROR(ParseRequest(request, message.emplace()));
+    op = DecodePut(*message);
+    return OkStatus();
+  }
+
+  engine::PutOp op;
+  std::optional<etcdserverpb::PutRequest> message;
+};
+
+struct RangeRequest {
+  Status Parse(const net::GrpcRequest& request) {
+    if (DecodeRangeWire(request.message, fields)) return OkStatus();
+    MS_RETURN_IF_ERROR(ParseRequest(request, message.emplace()));
+    fields = FieldsOf(*message);
+    return OkStatus();
+  }
+
+  RangeFields fields;
+  std::optional<etcdserverpb::RangeRequest> message;
+};
+
 io::Task<net::GrpcReply> Put(Edge& edge, net::GrpcRequest& request) {
-  etcdserverpb::PutRequest message;
-  Status parsed = ParseRequest(request, message);
-  if (!parsed.ok()) co_return net::GrpcReply{.status = std::move(parsed)};
-  const engine::CommandOp op = DecodePut(message);
-  const auto& put = std::get<engine::PutOp>(op);
+  PutRequest parsed;
+  Status status = parsed.Parse(request);
+  if (!status.ok()) co_return net::GrpcReply{.status = std::move(status)};
+  const engine::PutOp& put = parsed.op;
   const engine::Outcome check = engine::CheckPut(put);
   if (check != engine::Outcome::kOk) co_return ReplyError(ErrorOf(check));
   const Principal principal = PrincipalOf(request);
   Status permitted = Authorise(principal, put);
   if (!permitted.ok()) co_return net::GrpcReply{.status = std::move(permitted)};
 
-  Write write{.header = NewHeader(edge, principal)};
-  write.command = engine::EncodePut(write.header, put);
-  write.quota_cost_bytes = QuotaCostOf(put);
+  const engine::CommandHeader header = NewHeader(edge, principal);
+  Write write{.id = header.request, .quota_cost_bytes = QuotaCostOf(put)};
+  write.command = raft::Payload::Uninitialized(engine::EncodedPutBytes(header, put));
+  engine::EncodePutTo(header, put, write.command.mutable_data());
+  const engine::CommandOp op = put;
   if (put.prev_kv) write.op = &op;
   WriteResult result = co_await Propose(edge, request, std::move(write));
   if (!result.ok()) co_return net::GrpcReply{.status = result.status()};
-  etcdserverpb::PutResponse response;
-  edge.FillHeader(result->applied.revision, result->term, *response.mutable_header());
-  AnswerReads reads(result->reads);
-  EncodePut(put, result->applied.op, reads, response);
-  co_return ReplyWith(response);
+  const engine::KeyValue* previous = nullptr;
+  if (ReadsPrevious(put, result->applied.op) && !result->reads.front().kvs.empty()) {
+    previous = &result->reads.front().kvs.front();
+  }
+  co_return net::GrpcReply{
+      .message = EncodePutWire(edge.HeaderOf(result->applied.revision, result->term), previous)};
 }
 
 io::Task<net::GrpcReply> DeleteRange(Edge& edge, net::GrpcRequest& request) {
@@ -87,7 +119,8 @@ io::Task<net::GrpcReply> DeleteRange(Edge& edge, net::GrpcRequest& request) {
   Status permitted = Authorise(principal, op);
   if (!permitted.ok()) co_return net::GrpcReply{.status = std::move(permitted)};
 
-  Write write{.header = command.header, .command = engine::EncodeCommand(command)};
+  Write write{.id = command.header.request,
+              .command = raft::Payload(engine::EncodeCommand(command))};
   if (op.prev_kv) write.op = &command.op;
   WriteResult result = co_await Propose(edge, request, std::move(write));
   if (!result.ok()) co_return net::GrpcReply{.status = result.status()};
@@ -137,7 +170,8 @@ io::Task<net::GrpcReply> Txn(Edge& edge, net::GrpcRequest& request) {
     co_return reply;
   }
 
-  Write write{.header = command.header, .command = engine::EncodeCommand(command)};
+  Write write{.id = command.header.request,
+              .command = raft::Payload(engine::EncodeCommand(command))};
   write.quota_cost_bytes = QuotaCostOf(txn);
   if (NeedsAnswerReads(command.op)) write.op = &command.op;
   WriteResult result = co_await Propose(edge, request, std::move(write));
@@ -161,11 +195,11 @@ bool IsHeavy(const engine::RangeResult& result) {
 }
 
 io::Task<net::GrpcReply> Range(Edge& edge, net::GrpcRequest& request) {
-  etcdserverpb::RangeRequest message;
-  Status parsed = ParseRequest(request, message);
-  if (!parsed.ok()) co_return net::GrpcReply{.status = std::move(parsed)};
-  if (message.key().empty()) co_return ReplyError(errors::kEmptyKey);
-  StatusOr<engine::RangeOp> range = DecodeRange(message);
+  RangeRequest parsed;
+  Status status = parsed.Parse(request);
+  if (!status.ok()) co_return net::GrpcReply{.status = std::move(status)};
+  if (parsed.fields.op.key.empty()) co_return ReplyError(errors::kEmptyKey);
+  StatusOr<engine::RangeOp> range = CheckRange(parsed.fields);
   if (!range.ok()) co_return net::GrpcReply{.status = range.status()};
   Status permitted =
       Authorise(PrincipalOf(request), Access{Permission::kRead, range->key, range->range_end});
@@ -173,21 +207,19 @@ io::Task<net::GrpcReply> Range(Edge& edge, net::GrpcRequest& request) {
 
   ReadCall call(edge.runtime(), edge.state().core(), edge.group());
   call.terms = edge.TermsOf(request);
-  call.serializable = message.serializable();
+  call.serializable = parsed.fields.serializable;
   call.query.range = *range;
   const bool arrived = co_await call;
   if (!arrived) co_return ReplyError(errors::kTooManyRequests);
   if (!call.result.ok()) co_return net::GrpcReply{.status = call.result.status()};
-  engine::RangeResult& result = call.result->range;
+  const engine::RangeResult& result = call.result->range;
   if (result.outcome != engine::Outcome::kOk) co_return ReplyError(ErrorOf(result.outcome));
   if (IsHeavy(result)) {
     // Encoding it takes milliseconds: hundreds of such answers must not stand before a put.
     co_await io::YieldAs(io::ReadyClass::kBackground);
   }
-  etcdserverpb::RangeResponse response;
-  edge.FillHeader(result.revision, call.result->term, *response.mutable_header());
-  EncodeRange(std::move(result), response);
-  co_return ReplyWith(response);
+  co_return net::GrpcReply{
+      .message = EncodeRangeWire(edge.HeaderOf(result.revision, call.result->term), result)};
 }
 
 io::Task<void> WaitRemoved(Edge& edge, Revision revision, io::WaitLimit limit,
@@ -207,7 +239,8 @@ io::Task<net::GrpcReply> Compact(Edge& edge, net::GrpcRequest& request) {
   const engine::CompactOp op{.revision = Revision(message.revision()),
                              .physical = message.physical()};
   engine::Command command{.header = NewHeader(edge, principal), .op = op};
-  Write write{.header = command.header, .command = engine::EncodeCommand(command)};
+  Write write{.id = command.header.request,
+              .command = raft::Payload(engine::EncodeCommand(command))};
   WriteResult result = co_await Propose(edge, request, std::move(write));
   if (!result.ok()) co_return net::GrpcReply{.status = result.status()};
   if (op.physical) {

@@ -38,7 +38,7 @@ class Process {
                           {"name", config_.member.name},
                           {"data-dir", config_.member.data_dir},
                           {"reactors", config_.runtime.reactors}});
-    node_ = std::make_unique<Node>(cores_, config_);
+    node_ = std::make_unique<Node>(cores_, config_, &host_);
     Status started = co_await node_->Start();
     int code = kExitFailed;
     if (started.ok()) {

@@ -3,6 +3,20 @@
 #include <algorithm>
 
 namespace metastore::server {
+namespace {
+
+constexpr std::string_view kCodeNames[MethodTable::kCodes] = {
+    "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+    "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+    "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+    "DataLoss", "Unauthenticated"};
+
+size_t PlaceOf(const Status& status) {
+  const auto code = static_cast<size_t>(status.code());
+  return code < MethodTable::kCodes ? code : static_cast<size_t>(StatusCode::kUnknown);
+}
+
+}  // namespace
 
 MethodTable::MethodTable(Edge& edge) : edge_(edge) {
   Add(KvMethods());
@@ -14,7 +28,7 @@ MethodTable::MethodTable(Edge& edge) : edge_(edge) {
 void MethodTable::Add(std::span<const UnaryMethod> methods) {
   for (const UnaryMethod& method : methods) {
     by_path_.emplace(method.path, net::MethodId(static_cast<uint32_t>(methods_.size())));
-    methods_.push_back(method);
+    methods_.push_back(Method{.method = method});
     const std::string_view service = method.path.substr(0, method.path.rfind('/') + 1);
     if (std::ranges::find(services_, service) == services_.end()) services_.push_back(service);
   }
@@ -29,7 +43,35 @@ net::MethodMatch MethodTable::Find(std::string_view path) const {
 }
 
 io::Task<net::GrpcReply> MethodTable::Unary(net::MethodId method, net::GrpcRequest& request) {
-  return methods_[method.value()].serve(edge_, request);
+  Method& served = methods_[method.value()];
+  ++served.started;
+  return served.method.serve(edge_, request);
+}
+
+void MethodTable::Handled(net::MethodId method, const net::GrpcRequest& request,
+                          net::GrpcReply& reply) {
+  ++methods_[method.value()].handled[PlaceOf(reply.status)];
+  if (edge_.stages().keeps_any()) edge_.stages().Finish(request, edge_.runtime().Now(), reply);
+}
+
+void MethodTable::AddMetrics(io::MetricList& list) const {
+  for (const Method& method : methods_) {
+    const std::string_view path = method.method.path.substr(1);
+    const size_t slash = path.find('/');
+    const io::MetricLabel service{"grpc_service", path.substr(0, slash)};
+    const io::MetricLabel name{"grpc_method", path.substr(slash + 1)};
+    const io::MetricLabel type{"grpc_type", "unary"};
+    list.Counter("grpc_server_started_total", "Calls whose handler was started.", method.started,
+                 {service, name, type});
+    list.Counter("grpc_server_msg_received_total", "Messages received.", method.started,
+                 {service, name, type});
+    list.Counter("grpc_server_msg_sent_total", "Messages sent.", method.handled[0],
+                 {service, name, type});
+    for (size_t code = 0; code < kCodes; ++code) {
+      list.Counter("grpc_server_handled_total", "Calls whose handler has ended, by its code.",
+                   method.handled[code], {service, name, type, {"grpc_code", kCodeNames[code]}});
+    }
+  }
 }
 
 // Find names no streaming method.

@@ -1,11 +1,13 @@
 // The gRPC methods a core serves: each service file contributes its own, MethodTable finds them.
 #pragma once
 
+#include <array>
 #include <string_view>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "io/base/status.h"
+#include "io/metrics.h"
 #include "net/grpc.h"
 #include "server/edge.h"
 
@@ -16,7 +18,7 @@ struct UnaryMethod {
   io::Task<net::GrpcReply> (*serve)(Edge& edge, net::GrpcRequest& request);
 };
 
-// net/'s handler over the methods of all services. One a core.
+// net/'s handler over the methods of all services, and their counters. One a core.
 class MethodTable final : public net::GrpcHandler {
  public:
   explicit MethodTable(Edge& edge);
@@ -24,12 +26,24 @@ class MethodTable final : public net::GrpcHandler {
   net::MethodMatch Find(std::string_view path) const override;
   io::Task<net::GrpcReply> Unary(net::MethodId method, net::GrpcRequest& request) override;
   io::Task<Status> Stream(net::MethodId method, net::GrpcStream& stream) override;
+  void Handled(net::MethodId method, const net::GrpcRequest& request,
+               net::GrpcReply& reply) override;
+
+  // grpc_server_*, by method and code.
+  void AddMetrics(io::MetricList& list) const;
+
+  static constexpr size_t kCodes = 17;  // of gRPC, OK included
 
  private:
+  struct Method {
+    UnaryMethod method;
+    uint64_t started = 0;
+    std::array<uint64_t, kCodes> handled{};  // by code
+  };
   void Add(std::span<const UnaryMethod> methods);
 
   Edge& edge_;
-  std::vector<UnaryMethod> methods_;  // by MethodId
+  std::vector<Method> methods_;  // by MethodId
   absl::flat_hash_map<std::string_view, net::MethodId> by_path_;
   std::vector<std::string_view> services_;  // "/package.Service/" of each
 };

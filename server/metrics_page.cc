@@ -1,135 +1,145 @@
-// The Prometheus text of /metrics.
+#include "server/metrics_page.h"
 
 #include "io/base/status.h"
-#include "server/http_api.h"
 
 namespace metastore::server {
 namespace {
 
-class Page {
- public:
-  void Gauge(std::string_view name, std::string_view help, int64_t value) {
-    Head(name, help, "gauge");
-    Line(name, "", std::to_string(value));
-  }
-  void Counter(std::string_view name, std::string_view help, uint64_t value) {
-    Head(name, help, "counter");
-    Line(name, "", std::to_string(value));
-  }
-  void Info(std::string_view name, std::string_view help, std::string_view label,
-            std::string_view value) {
-    Head(name, help, "gauge");
-    Line(name, Concat("{", label, "=\"", value, "\"}"), "1");
-  }
-  std::string Take() { return std::move(text_); }
+uint64_t Flag(bool value) { return value ? 1 : 0; }
 
- private:
-  void Head(std::string_view name, std::string_view help, std::string_view type) {
-    text_ += Concat("# HELP ", name, " ", help, "\n# TYPE ", name, " ", type, "\n");
-  }
-  void Line(std::string_view name, std::string_view labels, std::string_view value) {
-    text_ += Concat(name, labels, " ", value, "\n");
-  }
-
-  std::string text_;
-};
-
-int64_t Signed(uint64_t value) { return static_cast<int64_t>(value); }
-
-void RaftLines(const NodeFacts& facts, Page& page) {
-  const GroupStatus& group = facts.group;
-  page.Gauge("etcd_server_has_leader", "Whether a leader is known.",
-             group.leader == raft::kNobody ? 0 : 1);
-  page.Gauge("etcd_server_is_leader", "Whether this member leads.", group.is_leader ? 1 : 0);
-  page.Counter("etcd_server_leader_changes_seen_total", "Leaders seen since start.",
+void AddRaft(const GroupStatus& group, io::MetricList& list) {
+  list.Gauge("etcd_server_has_leader", "Whether a leader is known.",
+             Flag(group.leader != raft::kNobody));
+  list.Gauge("etcd_server_is_leader", "Whether this member leads.", Flag(group.is_leader));
+  list.Counter("etcd_server_leader_changes_seen_total", "Leaders seen since start.",
                group.leader_changes_total);
-  page.Gauge("etcd_server_proposals_committed_total", "Commit index.",
-             Signed(group.committed.value()));
-  page.Gauge("etcd_server_proposals_applied_total", "Applied index.",
-             Signed(group.applied.value()));
-  page.Gauge("etcd_server_proposals_pending", "Writes admitted and not yet answered.",
-             Signed(group.proposals_pending));
-  page.Counter("etcd_server_proposals_failed_total", "Writes that expired or were dropped.",
+  list.Gauge("etcd_server_proposals_committed_total", "Commit index.", group.committed.value());
+  list.Gauge("etcd_server_proposals_applied_total", "Applied index.", group.applied.value());
+  list.Gauge("etcd_server_proposals_pending", "Writes admitted and not yet answered.",
+             uint64_t{group.proposals_pending});
+  list.Counter("etcd_server_proposals_failed_total", "Writes that expired or were dropped.",
                group.proposals.expired_total + group.proposals.failed_total);
-  page.Counter("metastore_proposals_admitted_total", "Writes admitted.",
-               group.proposals.admitted_total);
-  page.Counter("metastore_proposals_refused_total", "Writes refused: too many waited.",
-               group.proposals.refused_total);
-  page.Gauge("metastore_reads_pending", "Linearizable reads waiting.", Signed(group.reads_pending));
-  page.Info("etcd_server_version", "The etcd release whose API is spoken.", "server_version",
-            kEtcdVersion);
-  page.Info("metastore_version", "This build.", "version", kMetaStoreVersion);
-}
-
-void StoreLines(const NodeFacts& facts, Page& page) {
-  const engine::Stats& engine = facts.group.engine;
-  page.Gauge("etcd_server_quota_backend_bytes", "Quota of stored bytes; 0: none.",
-             Signed(facts.group.quota_bytes));
-  page.Gauge("etcd_mvcc_db_total_size_in_bytes", "Logical bytes of every stored version.",
-             Signed(engine.stored_bytes));
-  page.Gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Logical bytes of live keys.",
-             Signed(engine.live_bytes));
-  page.Gauge("etcd_debugging_mvcc_keys_total", "Live keys.", engine.keys_count);
-  page.Gauge("etcd_debugging_mvcc_current_revision", "Current revision.", engine.revision.value());
-  page.Gauge("etcd_debugging_mvcc_compact_revision", "Compacted revision.",
-             engine.compacted.value());
-}
-
-void LogLines(const NodeFacts& facts, Page& page) {
-  const wal::LogStats& log = facts.log;
-  page.Counter("metastore_wal_durable_writes_total", "Durable writes completed.", log.frames);
-  page.Counter("metastore_wal_promise_writes_total", "Of these, written only as promises.",
-               log.promise_frames);
-  page.Gauge("etcd_disk_wal_write_bytes_total", "Bytes written to the log.",
-             Signed(log.bytes_written));
-  page.Counter("metastore_wal_padding_bytes_total", "Of these, padding.", log.bytes_padding);
-  page.Counter("metastore_wal_records_total", "Records appended.", log.records);
-  page.Gauge("metastore_wal_segments_live", "Segments in use.", Signed(log.segments_live));
-  page.Gauge("metastore_wal_segments_prepared", "Segments ready for use.",
-             Signed(log.segments_prepared));
-  page.Gauge("metastore_wal_queued_bytes", "Bytes appended and not yet durable.",
-             Signed(log.queued_bytes));
-  page.Gauge("metastore_wal_last_flush_microseconds", "Latency of the last durable write.",
-             Signed(log.last_flush_us));
-}
-
-void NetLines(const NodeFacts& facts, Page& page) {
-  net::ServerStats sum;
-  uint64_t faults = 0;
-  for (const net::ServerStats& edge : facts.edges) {
-    sum.connections_open += edge.connections_open;
-    sum.connections_total += edge.connections_total;
-    sum.connections_refused += edge.connections_refused;
-    sum.calls_open += edge.calls_open;
-    sum.calls_total += edge.calls_total;
-    sum.received_bytes += edge.received_bytes;
-    sum.sent_bytes += edge.sent_bytes;
-    for (size_t i = 0; i < edge.faults.size(); ++i) {
-      if (i != static_cast<size_t>(net::Http2Fault::kNone)) faults += edge.faults[i];
-    }
+  if (group.leader != raft::kNobody) {
+    list.Gauge("metastore_raft_leader", "The leader that is known; none: no series.", 1.0,
+               {{"leader_id", Concat(absl::Hex(group.leader.value()))}});
   }
-  page.Counter("etcd_network_client_grpc_received_bytes_total", "Bytes from clients.",
-               sum.received_bytes);
-  page.Counter("etcd_network_client_grpc_sent_bytes_total", "Bytes to clients.", sum.sent_bytes);
-  page.Gauge("metastore_connections_open", "Client connections.", Signed(sum.connections_open));
-  page.Counter("metastore_connections_total", "Client connections since start.",
-               sum.connections_total);
-  page.Counter("metastore_connections_refused_total", "Connections over the cap.",
-               sum.connections_refused);
-  page.Gauge("metastore_calls_open", "gRPC calls under way.", Signed(sum.calls_open));
-  page.Counter("metastore_calls_total", "gRPC calls since start.", sum.calls_total);
-  page.Counter("metastore_protocol_faults_total", "Connections ended by a protocol fault.", faults);
+  list.Gauge("metastore_raft_term", "Raft term.", group.term.value());
+  list.Counter("metastore_proposals_admitted_total", "Writes admitted.",
+               group.proposals.admitted_total);
+  list.Counter("metastore_proposals_refused_total", "Writes refused: too many waited.",
+               group.proposals.refused_total);
+  list.Gauge("metastore_reads_pending", "Linearizable reads waiting.",
+             uint64_t{group.reads_pending});
+}
+
+void AddStore(const GroupStatus& group, io::MetricList& list) {
+  const engine::Stats& engine = group.engine;
+  list.Gauge("etcd_server_quota_backend_bytes", "Quota of stored bytes; 0: none.",
+             group.quota_bytes);
+  list.Gauge("metastore_quota_exceeded", "Whether writes are refused for the quota.",
+             Flag(group.quota_exceeded));
+  list.Gauge("etcd_mvcc_db_total_size_in_bytes", "Logical bytes of every stored version.",
+             engine.stored_bytes);
+  list.Gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Logical bytes of live keys.",
+             engine.live_bytes);
+  list.Gauge("etcd_debugging_mvcc_keys_total", "Live keys.",
+             static_cast<double>(engine.keys_count));
+  list.Gauge("etcd_debugging_mvcc_current_revision", "Current revision.",
+             static_cast<double>(engine.revision.value()));
+  list.Gauge("etcd_debugging_mvcc_compact_revision", "Compacted revision.",
+             static_cast<double>(engine.compacted.value()));
+}
+
+void AddOps(const OpCounts& ops, io::MetricList& list) {
+  list.Counter("etcd_mvcc_put_total", "Puts applied, those in transactions included.", ops.puts);
+  list.Counter("etcd_mvcc_delete_total", "Range deletions applied, likewise.", ops.deletes);
+  list.Counter("etcd_mvcc_range_total", "Ranges read, likewise.", ops.ranges);
+  list.Counter("etcd_mvcc_txn_total", "Transactions applied that did more than one operation.",
+               ops.txns);
 }
 
 }  // namespace
 
-std::string MetricsPage(const NodeFacts& facts) {
-  Page page;
-  RaftLines(facts, page);
-  StoreLines(facts, page);
-  LogLines(facts, page);
-  NetLines(facts, page);
-  return page.Take();
+void AddIdentityMetrics(const Identity& identity, io::MetricList& list) {
+  list.Gauge("etcd_server_version", "The etcd release whose API is spoken.", 1.0,
+             {{"server_version", kEtcdVersion}});
+  list.Gauge("etcd_cluster_version", "The cluster's level of that API.", 1.0,
+             {{"cluster_version", kEtcdClusterVersion}});
+  list.Gauge("etcd_server_id", "This member.", 1.0,
+             {{"server_id", Concat(absl::Hex(identity.member.value()))}});
+  list.Gauge("metastore_member", "This member and its cluster.", 1.0,
+             {{"cluster_id", Concat(absl::Hex(identity.cluster.value()))},
+              {"member_id", Concat(absl::Hex(identity.member.value()))}});
+  list.Gauge("metastore_version", "This build.", 1.0, {{"version", kMetaStoreVersion}});
+  list.Gauge("metastore_boots", "Starts on this data directory.", uint64_t{identity.boot});
+}
+
+void AddGroupMetrics(const Group& group, io::MetricList& list) {
+  const GroupStatus status = group.status();
+  AddRaft(status, list);
+  AddStore(status, list);
+  const GroupMetrics& metrics = group.metrics();
+  AddOps(metrics.ops, list);
+  list.Add("metastore_snapshot_save_seconds", "Time to write a snapshot, durable included.",
+           metrics.snapshot_save);
+  list.Gauge("metastore_snapshot_index", "Applied index of the newest snapshot; 0: none.",
+             status.snapshot_index.value());
+  list.Gauge("metastore_snapshot_bytes", "Bytes of the newest snapshot.", status.snapshot_bytes);
+}
+
+void AddLogMetrics(const wal::Log& log, io::MetricList& list) {
+  const wal::LogStats stats = log.stats();
+  const wal::LogMetrics& metrics = log.metrics();
+  list.Add("etcd_disk_wal_fsync_duration_seconds", "Durable writes of the log.", metrics.flush);
+  list.Add("metastore_wal_gather_seconds", "From a frame's first record to its submission.",
+           metrics.gather);
+  list.Add("metastore_wal_frame_bytes", "Bytes of a durable write.", metrics.frame_bytes);
+  list.Add("metastore_wal_frame_requests", "Client writes that shared a durable write.",
+           metrics.frame_requests);
+  list.Counter("metastore_wal_durable_writes_total", "Durable writes completed.", stats.frames);
+  list.Counter("metastore_wal_promise_writes_total", "Of these, written only as promises.",
+               stats.promise_frames);
+  list.Gauge("etcd_disk_wal_write_bytes_total", "Bytes written to the log.", stats.bytes_written);
+  list.Counter("metastore_wal_padding_bytes_total", "Of these, padding.", stats.bytes_padding);
+  list.Counter("metastore_wal_records_total", "Records appended.", stats.records);
+  list.Counter("metastore_wal_rewritten_records_total",
+               "Of these, copies that free an old segment.", stats.rewritten_records);
+  list.Counter("metastore_wal_segments_recycled_total", "Segments given back for reuse.",
+               stats.segments_recycled);
+  list.Gauge("metastore_wal_segments_live", "Segments in use.", stats.segments_live);
+  list.Gauge("metastore_wal_segments_prepared", "Segments ready for use.", stats.segments_prepared);
+  list.Counter("metastore_wal_preparation_failures_total",
+               "Segments that could not be made; no space, most likely.",
+               stats.preparation_failures);
+  list.Gauge("metastore_wal_queued_bytes", "Bytes appended and not yet durable.",
+             stats.queued_bytes);
+  list.Gauge("metastore_wal_accepting", "Whether the log takes writes.", Flag(log.accepting()));
+}
+
+void AddClientMetrics(const net::ServerStats& stats, io::MetricList& list) {
+  uint64_t faults = 0;
+  for (size_t i = 0; i < stats.faults.size(); ++i) {
+    if (i != static_cast<size_t>(net::Http2Fault::kNone)) faults += stats.faults[i];
+  }
+  list.Counter("etcd_network_client_grpc_received_bytes_total", "Bytes from clients.",
+               stats.received_bytes);
+  list.Counter("etcd_network_client_grpc_sent_bytes_total", "Bytes to clients.", stats.sent_bytes);
+  list.Gauge("metastore_connections_open", "Client connections.", stats.connections_open);
+  list.Counter("metastore_connections_total", "Client connections since start.",
+               stats.connections_total);
+  list.Counter("metastore_connections_refused_total", "Connections over the cap.",
+               stats.connections_refused);
+  list.Counter("metastore_accepts_paused_total", "Accepting paused: out of descriptors.",
+               stats.accepts_paused);
+  list.Gauge("metastore_calls_open", "gRPC calls under way.", stats.calls_open);
+  list.Counter("metastore_calls_total", "gRPC calls since start.", stats.calls_total);
+  list.Counter("metastore_calls_refused_total", "gRPC calls answered before a handler ran.",
+               stats.calls_refused);
+  list.Counter("metastore_http_requests_total", "HTTP/1.1 requests since start.",
+               stats.http_requests_total);
+  list.Counter("metastore_protocol_faults_total", "Connections ended by a protocol fault.", faults);
+  list.Counter("metastore_network_timeouts_total",
+               "Connections ended by a timeout of preface, header or send.", stats.timeouts);
 }
 
 }  // namespace metastore::server

@@ -6,9 +6,10 @@
 
 namespace metastore::server {
 
-Node::Node(std::span<io::Runtime* const> cores, Config config)
+Node::Node(std::span<io::Runtime* const> cores, Config config, const io::HostMetrics* host)
     : cores_(cores.begin(), cores.end()),
       config_(std::move(config)),
+      host_(host),
       state_(*cores_.front(), config_),
       edges_(cores_.size()) {
   CHECK_EQ(cores_.front()->core(), 0);
@@ -79,24 +80,21 @@ io::Task<Status> Node::WaitFailed(io::StopToken stop) {
   co_return group.failure();
 }
 
-io::Task<NodeFacts> Node::Gather(io::Runtime& here) {
-  NodeFacts facts;
-  io::Runtime& state = *cores_.front();
-  LookCall look(here, state, [&] {
-    facts.group = state_.group().status();
-    facts.log = state_.log_stats();
-    facts.identity = state_.identity();
-  });
-  const bool arrived = co_await look;
-  if (!arrived) co_return facts;
-  for (size_t core = 0; core < cores_.size(); ++core) {
-    LookCall look_at_edge(here, *cores_[core], [&] {
-      if (edges_[core] != nullptr) facts.edges.push_back(edges_[core]->stats());
-    });
-    const bool edge_arrived = co_await look_at_edge;
-    if (!edge_arrived) co_return facts;
+io::Task<std::string> Node::MetricsText(io::Runtime& here) {
+  std::vector<io::MetricList> lists = co_await io::GatherMetrics(here, cores_, *this);
+  if (host_ != nullptr) {
+    io::MetricList& process = lists.emplace_back();
+    co_await here.Offload("metrics.process", [&] { host_->CollectProcessMetrics(process); });
   }
-  co_return facts;
+  co_return io::RenderMetrics(lists);
+}
+
+// Clients of another core may ask while this one still starts or already stops.
+void Node::CollectMetrics(int core, io::MetricList& list) const {
+  const auto place = static_cast<size_t>(core);
+  if (core == 0) state_.AddMetrics(list);
+  if (edges_[place] != nullptr) edges_[place]->AddMetrics(list);
+  if (host_ != nullptr) host_->CollectMetrics(core, list);
 }
 
 }  // namespace metastore::server

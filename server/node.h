@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "io/metrics.h"
 #include "io/runtime.h"
 #include "server/config.h"
 #include "server/edge_core.h"
@@ -17,11 +18,12 @@
 
 namespace metastore::server {
 
-class Node final : public NodeObserver {
+class Node final : public NodeObserver, private io::MetricsSource {
  public:
-  // `cores` (1 or more, [0] the calling one) outlive the node.
-  Node(std::span<io::Runtime* const> cores, Config config);
-  ~Node();
+  // `cores` (1 or more, [0] the calling one) outlive the node, and so does `host`, which adds what
+  // it knows to /metrics; null: nothing.
+  Node(std::span<io::Runtime* const> cores, Config config, const io::HostMetrics* host = nullptr);
+  ~Node() override;
 
   // Recovers, starts raft and listens. After an error, Stop.
   io::Task<Status> Start();
@@ -34,18 +36,20 @@ class Node final : public NodeObserver {
   // `stop` came first.
   io::Task<Status> WaitFailed(io::StopToken stop);
 
-  io::Task<NodeFacts> Gather(io::Runtime& here) override;
+  io::Task<std::string> MetricsText(io::Runtime& here) override;
   StateCore& state() { return state_; }
   // Of the first edge core.
   const std::vector<io::Address>& client_addresses() const { return client_addresses_; }
 
  private:
+  void CollectMetrics(int core, io::MetricList& list) const override;
   static io::Task<void> StartEdge(Node& node, size_t core, Status& status);
   static io::Task<void> StopEdge(Node& node, size_t core, Duration drain);
   io::Task<Status> StartEdges();
 
   const std::vector<io::Runtime*> cores_;
   const Config config_;
+  const io::HostMetrics* const host_;
   StateCore state_;
   std::vector<std::unique_ptr<EdgeCore>> edges_;  // by core; null where there are no clients
   std::vector<io::Address> client_addresses_;

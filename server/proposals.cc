@@ -60,13 +60,36 @@ void Proposals::Remove(PendingMap::iterator at) {
   if (call.op != nullptr) --readers_;
 }
 
-void Proposals::Resolve(const engine::RequestId& id, WriteResult&& result) {
+ProposeCall* Proposals::Detach(const engine::RequestId& id) {
   const auto found = pending_.find(id);
-  if (found == pending_.end()) return;  // another node's, or its client gave up
-  ProposeCall& call = *found->second;
+  if (found == pending_.end()) return nullptr;
+  ProposeCall* call = found->second;
   Remove(found);
-  call.result = std::move(result);
-  call.Return(runtime_);
+  return call;
+}
+
+void Proposals::StampApplied(ProposeCall& call, LogIndex index) const {
+  if (!call.stages.has_value()) return;
+  const std::optional<FlightTimes> flight = stages_.Find(index);
+  if (!flight.has_value()) return call.stages.reset();
+  call.stages->flight = *flight;
+  call.stages->applied = runtime_.Now();
+}
+
+void Proposals::Resolve(engine::ApplyResult&& applied, Term term) {
+  ProposeCall* call = Detach(applied.request);
+  if (call == nullptr) return;
+  StampApplied(*call, applied.index);
+  WriteAnswer& answer = call->result.emplace();
+  answer.applied = std::move(applied);
+  answer.term = term;
+  call->Return(runtime_);
+}
+
+void Proposals::Fail(const engine::RequestId& id, const ClientError& error) {
+  ProposeCall* call = Detach(id);
+  call->Fail(error);
+  call->Return(runtime_);
 }
 
 void Proposals::Expire(MonoTime now) { stats_.expired_total += FailBefore(now, errors::kTimeout); }
@@ -83,7 +106,7 @@ size_t Proposals::FailBefore(MonoTime now, const ClientError& error) {
   }
   // The map's order differs from run to run; simulation must not.
   std::ranges::sort(ended_, {}, [](const engine::RequestId& id) { return id.counter; });
-  for (const engine::RequestId& id : ended_) Resolve(id, ToStatus(error));
+  for (const engine::RequestId& id : ended_) Fail(id, error);
   return ended_.size();
 }
 

@@ -45,12 +45,20 @@ class Proposals final {
   ProposeCall* FindReader(std::string_view command) const;
   // Lets go of `call` without returning it: its answer is made elsewhere.
   void Detach(ProposeCall& call);
-  // Returns the call that waits for `id`, if it is one of ours.
-  void Resolve(const engine::RequestId& id, WriteResult&& result);
+  // The same for the call that waits for `id`; null if there is none: another member's, or its
+  // client gave up.
+  ProposeCall* Detach(const engine::RequestId& id);
+  // Returns the call that waits for what `applied` is the result of, if there is one.
+  void Resolve(engine::ApplyResult&& applied, Term term);
   // Returns what waits past its deadline: its outcome is unknown.
   void Expire(MonoTime now);
   // Returns every call with `error`.
   void FailAll(const ClientError& error);
+
+  // When entries came to be durable, for calls that are measured.
+  StageLog& stages() { return stages_; }
+  // `call`, if it is measured: the entry `index` that answers it has been applied now.
+  void StampApplied(ProposeCall& call, LogIndex index) const;
 
   size_t pending() const { return pending_.size(); }
   const ProposalStats& stats() const { return stats_; }
@@ -59,6 +67,7 @@ class Proposals final {
   using PendingMap = absl::flat_hash_map<engine::RequestId, ProposeCall*>;
 
   void Remove(PendingMap::iterator at);
+  void Fail(const engine::RequestId& id, const ClientError& error);
   size_t FailBefore(MonoTime now, const ClientError& error);
 
   io::Runtime& runtime_;
@@ -68,6 +77,7 @@ class Proposals final {
   size_t bytes_ = 0;
   size_t readers_ = 0;  // of pending_, those whose answer needs reads
   ProposalStats stats_;
+  StageLog stages_;
 };
 
 }  // namespace metastore::server

@@ -20,6 +20,7 @@ void Reads::StartRound(raft::RaftCore& core) {
   ++last_token_;
   switch (core.ReadIndex(last_token_)) {
     case raft::ReadCode::kAccepted:
+      std::ranges::reverse(waiting_);
       rounds_.push_back(Round{.token = last_token_, .calls = std::move(waiting_)});
       waiting_.clear();
       return;
@@ -43,12 +44,15 @@ void Reads::Confirm(const raft::ReadState& state) {
   for (ReadCall* call : calls) Fail(*call, errors::kLeaderChanged);
 }
 
-void Reads::Serve(LogIndex applied, std::vector<ReadCall*>& ready) {
-  while (!rounds_.empty() && rounds_.front().confirmed && rounds_.front().index <= applied) {
+void Reads::Serve(LogIndex applied, size_t count, std::vector<ReadCall*>& ready) {
+  while (count > 0 && Servable(applied)) {
     std::vector<ReadCall*>& calls = rounds_.front().calls;
-    pending_ -= calls.size();
-    ready.insert(ready.end(), calls.begin(), calls.end());
-    rounds_.pop_front();
+    const size_t taken = std::min(count, calls.size());
+    ready.insert(ready.end(), calls.rbegin(), calls.rbegin() + static_cast<ptrdiff_t>(taken));
+    calls.resize(calls.size() - taken);
+    pending_ -= taken;
+    count -= taken;
+    if (calls.empty()) rounds_.pop_front();
   }
 }
 

@@ -26,8 +26,12 @@ class Reads final {
   void StartRound(raft::RaftCore& core);
   // A round's outcome.
   void Confirm(const raft::ReadState& state);
-  // Moves the calls whose index is applied to `ready`, in the order of their rounds.
-  void Serve(LogIndex applied, std::vector<ReadCall*>& ready);
+  // Moves calls whose index is applied to `ready`, at most `count`, in the order of their rounds.
+  void Serve(LogIndex applied, size_t count, std::vector<ReadCall*>& ready);
+  // Whether Serve would move any.
+  bool Servable(LogIndex applied) const {
+    return !rounds_.empty() && rounds_.front().confirmed && rounds_.front().index <= applied;
+  }
 
   // Returns what waits past its deadline.
   void Expire(MonoTime now);
@@ -39,7 +43,7 @@ class Reads final {
     raft::ReadToken token;
     bool confirmed = false;
     LogIndex index;
-    std::vector<ReadCall*> calls;
+    std::vector<ReadCall*> calls;  // latest first, so that Serve takes them off the end
   };
   void Fail(ReadCall& call, const ClientError& error);
   void ExpireIn(std::vector<ReadCall*>& calls, MonoTime now);

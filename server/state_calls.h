@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "engine/command.h"
@@ -13,6 +14,7 @@
 #include "io/cross_call.h"
 #include "raft/payload.h"
 #include "server/errors.h"
+#include "server/stage_times.h"
 
 namespace metastore::server {
 
@@ -56,8 +58,11 @@ class ProposeCall final : public io::CrossCall {
   const engine::CommandOp* op = nullptr;
   uint64_t quota_cost_bytes = 0;  // 0: passes whatever the quota says (deletes, compactions)
 
-  // Out.
-  WriteResult result = ToStatus(errors::kStopped);
+  // In: set where the write is measured, with `began`. Out: all but `answered`; unset: not known.
+  std::optional<StageTimes> stages;
+
+  // Out: set before the call is returned.
+  WriteResult result;
 
   size_t bytes = 0;  // Proposals' own: what it counts against the limit
 
@@ -84,7 +89,7 @@ class ReadCall final : public io::CrossCall {
   bool serializable = false;  // answered from this member's state as it is
   engine::RangeQuery query;
 
-  StatusOr<ReadAnswer> result = ToStatus(errors::kStopped);
+  StatusOr<ReadAnswer> result;  // set before the call is returned
 
   void Fail(const ClientError& error) { result = ToStatus(error); }
 

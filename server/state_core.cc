@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/memory_engine.h"
+#include "server/metrics_page.h"
 
 namespace metastore::server {
 namespace {
@@ -42,7 +43,7 @@ io::Task<Status> StateCore::Start() {
   MS_CO_RETURN_IF_ERROR(prepared);
   Status opened = co_await OpenLog();
   MS_CO_RETURN_IF_ERROR(opened);
-  engine_ = engine::MakeMemoryEngine({.hash_seed = runtime_.Random()});
+  engine_ = engine::MakeMemoryEngine({.hash_seed = runtime_.Random(), .clock = &runtime_});
   snapshots_ = std::make_unique<engine::SnapshotStore>(runtime_, snapshot_dir_);
   Status found = co_await snapshots_->Open();
   MS_CO_RETURN_IF_ERROR(found);
@@ -110,6 +111,8 @@ GroupOptions StateCore::MakeGroupOptions() {
   options.snapshot_count = config_.raft.snapshot_count;
   options.snapshot_catchup_entries = config_.raft.snapshot_catchup_entries;
   options.snapshot_log_bytes = config_.storage.wal_segment_bytes;
+  options.batch_policy = config_.storage.batch_policy;
+  options.batch = config_.storage.batch;
   options.quota_bytes = QuotaOf(config_.request.quota_bytes);
   options.self.id = identity_.member;
   options.self.name = config_.member.name;
@@ -119,6 +122,12 @@ GroupOptions StateCore::MakeGroupOptions() {
   // The edges' counters begin with their core's number in the top byte; this one is none of theirs.
   options.publish_id = {.node = identity_.member, .boot = identity_.boot, .counter = UINT64_MAX};
   return options;
+}
+
+void StateCore::AddMetrics(io::MetricList& list) const {
+  AddIdentityMetrics(identity_, list);
+  AddGroupMetrics(*group_, list);
+  AddLogMetrics(*log_, list);
 }
 
 io::Task<void> StateCore::TickLoop() {
@@ -149,9 +158,13 @@ io::Task<void> StateCore::Stop() {
   }
   group_.reset();
   snapshots_.reset();
-  engine_.reset();
   log_.reset();
   lock_.reset();
+  // Last: it may take a while, and a successor on the data directory need not wait for it.
+  if (engine_ != nullptr) {
+    co_await engine_->Close();
+  }
+  engine_.reset();
 }
 
 }  // namespace metastore::server

@@ -35,7 +35,7 @@ class StateCore final {
   // After a successful Start.
   Group& group() { return *group_; }
   const Identity& identity() const { return identity_; }
-  wal::LogStats log_stats() const { return log_->stats(); }
+  void AddMetrics(io::MetricList& list) const;
   const Status& log_poisoned() const { return log_->poisoned(); }
 
  private:

@@ -4,6 +4,7 @@
 
 #include "io/base/check.h"
 #include "io/base/hash.h"
+#include "wal/mutation.h"
 
 namespace metastore::wal {
 namespace {
@@ -45,6 +46,7 @@ class FixedWriter {
 uint64_t SegmentHash(std::string_view block) { return Hash64(block.substr(16), kSegmentMagic); }
 
 uint64_t HeaderSeed(const FramePlace& place) {
+  if (Mutated(Mutation::kRecycledAccepted)) return MixSeed(place.stream, place.block);
   return MixSeed(MixSeed(place.stream, place.segment.value()), place.block);
 }
 
@@ -184,7 +186,8 @@ Decoded DecodeFrameHeader(std::string_view bytes, const FramePlace& place, Frame
     trace.blocks = reader.U32();
   }
   header.body_hash = reader.U64();
-  if (header.segment != place.segment || header.block != place.block) return Decoded::kInvalid;
+  const bool misplaced = header.segment != place.segment || header.block != place.block;
+  if (misplaced && !Mutated(Mutation::kRecycledAccepted)) return Decoded::kInvalid;
   return LengthsConsistent(header) ? Decoded::kGood : Decoded::kInvalid;
 }
 

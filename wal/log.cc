@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "wal/mutation.h"
 #include "wal/parts.h"
 #include "wal/recovery.h"
 
@@ -71,6 +72,7 @@ io::Task<Status> BeginEpoch(Log::Parts& parts) {
   if (!prepared.ok() && parts.pool.prepared() == 0 && needs_segment) co_return prepared;
   Status put = parts.writer.PutEpochStart();
   if (!put.ok()) co_return put;
+  if (Mutated(Mutation::kEpochNotDurable)) co_return OkStatus();
   co_await parts.writer.Settle();
   co_return parts.writer.poisoned();
 }
@@ -113,7 +115,13 @@ Status Log::Append(GroupId group, std::span<const Record> records, AppendOp& op)
   Status reserved = writer.Reserve(demand);
   if (!reserved.ok()) return reserved;
   GroupLog& log = parts_->groups.FindOrAdd(group);
-  for (const Record& record : records) writer.Put(group, log, record);
+  // Mutated, the hard state that goes first goes last.
+  const bool rotated =
+      Mutated(Mutation::kHardStateLast) && records[0].kind == RecordKind::kHardState;
+  const size_t shift = rotated ? 1 : 0;
+  for (size_t i = 0; i < records.size(); ++i) {
+    writer.Put(group, log, records[i + shift < records.size() ? i + shift : 0]);
+  }
   writer.Finish(log, op);
   parts_->rewriter->Consider();
   return OkStatus();
@@ -189,6 +197,8 @@ io::Task<Status> Log::Close() {
 bool Log::created() const { return parts_->created; }
 Epoch Log::epoch() const { return parts_->writer.position().epoch; }
 uint64_t Log::boot_count() const { return epoch().value(); }
+
+const LogMetrics& Log::metrics() const { return parts_->writer.metrics(); }
 
 LogStats Log::stats() const {
   LogStats stats;

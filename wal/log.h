@@ -8,8 +8,8 @@
 //  1. An op completes with OK only when its records and everything appended before them by its
 //  group are durable.
 //  2. Ops complete in the order of their frames; ops of one group in the order of their Append.
-//  3. Every record appended by one call is atomic as long as it fits one frame; beyond that, a
-//  prefix may survive.
+//  3. The records of one call stay in their order; a crash before the op completes may leave a
+//  prefix of them, since a frame can end between any two.
 //  4. After the first failed write nothing more is written, and every waiting op completes with
 //  that error.
 //  5. An idle log writes nothing: 50 ms after the last frame one more may follow, which promises
@@ -24,6 +24,7 @@
 #include "io/base/limits.h"
 #include "io/file.h"
 #include "io/runtime.h"
+#include "wal/log_metrics.h"
 #include "wal/record.h"
 
 namespace metastore::wal {
@@ -69,6 +70,10 @@ struct AppendOp : io::ReadyNode {
   // stops.
   Status status;
   Lsn lsn;  // of the frame that holds the last record
+  // When the last frame waited for was submitted, and when it and all before it were durable. Unset
+  // where the op waited for none.
+  MonoTime submitted_at;
+  MonoTime durable_at;
 
   AppendOp* next_waiting = nullptr;  // the log's own
 };
@@ -89,7 +94,6 @@ struct LogStats {
   uint64_t queued_bytes = 0;          // appended and not yet durable
   Lsn durable;                        // last durable frame
   MonoTime oldest_unfinished;     // when the oldest frame in flight was submitted; Max when none is
-  uint64_t last_flush_us = 0;     // latency of the last completed durable write
   std::string preparation_error;  // the last one; empty once a preparation succeeded again
 };
 
@@ -179,6 +183,7 @@ class Log final {
       const;            // 1 at the first open, one more at each; durable before Open completes
   Epoch epoch() const;  // the same number: incarnation of the tail
   LogStats stats() const;
+  const LogMetrics& metrics() const;
 
   struct Parts;  // wal/parts.h
   explicit Log(std::unique_ptr<Parts> parts);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "io/base/check.h"
+#include "wal/mutation.h"
 
 namespace metastore::wal {
 namespace {
@@ -35,6 +36,7 @@ std::string_view FaultText(FrameFault fault) {
 FileWindow::FileWindow(io::Runtime& runtime, io::File& file) : runtime_(runtime), file_(file) {}
 
 bool FileWindow::Unreadable(uint64_t offset, uint64_t size) const {
+  if (Mutated(Mutation::kReadErrorIgnored)) return false;
   const auto first = unreadable_.lower_bound(offset / kBlockBytes * kBlockBytes);
   return first != unreadable_.end() && first->first < offset + size;
 }
@@ -105,11 +107,15 @@ io::Task<Status> FileWindow::ReadBlocks(uint64_t offset, std::span<char> into) {
 
 FrameFault SegmentScan::Judge(const FrameHeader& header, std::string_view bytes) const {
   if (bytes.size() < header.frame_bytes) return FrameFault::kBody;
-  if (header.epoch < position_.epoch) return FrameFault::kNoFrame;  // of a tail that was cut
-  if (header.lsn != position_.next_lsn || header.previous_hash != position_.previous_hash) {
+  // Of a tail that was cut.
+  const bool old_epoch = header.epoch < position_.epoch;
+  if (old_epoch && !Mutated(Mutation::kOldEpochAccepted)) return FrameFault::kNoFrame;
+  const bool follows = header.previous_hash == position_.previous_hash;
+  if (header.lsn != position_.next_lsn || (!follows && !Mutated(Mutation::kChainUnchecked))) {
     return FrameFault::kChain;
   }
-  if (!FrameBodyIntact(header, stream_, bytes.substr(0, header.frame_bytes))) {
+  if (!FrameBodyIntact(header, stream_, bytes.substr(0, header.frame_bytes)) &&
+      !Mutated(Mutation::kBodyUnchecked)) {
     return FrameFault::kBody;
   }
   return FrameFault::kNone;

@@ -29,8 +29,11 @@ class FileWindow final {
   bool Unreadable(uint64_t offset, uint64_t size) const;
   // Blocks that gave an error at every one of kReadAttempts reads: offset and the error.
   const std::map<uint64_t, Status>& unreadable() const { return unreadable_; }
-  // Forgets what was read, so that the next View reads anew.
-  void Drop() { end_ = begin_; }
+  // Forgets what was read and gives its memory back; the next View reads anew.
+  void Drop() {
+    buffer_ = io::IoBuffer();
+    end_ = begin_;
+  }
 
   const std::string& path() const { return file_.path(); }
   uint64_t file_bytes() const { return file_.size(); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "wal/mutation.h"
 #include "wal/parts.h"
 #include "wal/replayer.h"
 #include "wal/scan.h"
@@ -69,6 +70,7 @@ io::Task<Status> Recovery::Run() {
 }
 
 io::Task<Status> Recovery::FlushAll() {
+  if (Mutated(Mutation::kFirstFlushSkipped)) co_return OkStatus();
   for (ScannedFile& file : scan_.files()) {
     const StatusOr<size_t> synced = co_await file.file->Sync();
     if (!synced.ok()) co_return synced.status();
@@ -133,6 +135,7 @@ io::Task<Status> Recovery::Cut() {
   const LogTail& tail = *scan_.tail();
   ScannedFile& file = scan_.files()[tail.file];
   for (size_t beyond : tail.beyond) {
+    if (Mutated(Mutation::kBeyondKept)) continue;
     Status discarded = co_await Discard(scan_.files()[beyond]);
     if (!discarded.ok()) co_return discarded;
   }
@@ -149,13 +152,15 @@ io::Task<Status> Recovery::Cut() {
   }
   if (tail.sealed) co_return OkStatus();
   if (file.file->size() != options_.segment_bytes) result_->segments.back().sealed = true;
-  Status zeroed = co_await Zero(file, tail.offset);
+  const uint64_t early = Mutated(Mutation::kCutEarly) ? kBlockBytes : 0;
+  Status zeroed = co_await Zero(file, tail.offset - early);
   co_return zeroed;
 }
 
 // Zeros, flushed, from `from` through what frames in flight can span.
 io::Task<Status> Recovery::Zero(ScannedFile& file, uint64_t from) {
-  const uint64_t end = std::min(from + kInFlightBytes, file.file->size());
+  const uint64_t span = Mutated(Mutation::kZeroWindowSmall) ? kBlockBytes : kInFlightBytes;
+  const uint64_t end = std::min(from + span, file.file->size());
   StatusOr<bool> zeros = co_await AllZeros(*file.window, from, end);
   if (!zeros.ok()) co_return zeros.status();
   if (*zeros) co_return OkStatus();
@@ -167,6 +172,7 @@ io::Task<Status> Recovery::Zero(ScannedFile& file, uint64_t from) {
         co_await file.file->Write(offset, {buffer.data(), bytes}, buffer.registered_index());
     if (!written.ok()) co_return written.status();
   }
+  if (Mutated(Mutation::kCutNotFlushed)) co_return OkStatus();
   const StatusOr<size_t> synced = co_await file.file->Sync();
   co_return synced.status();
 }
@@ -246,7 +252,7 @@ io::Task<Status> Recovery::SortFiles() {
 // made durable here, before the new epoch promises it. The same bytes are written again, so that
 // wherever this is torn, every sector has them.
 io::Task<Status> Recovery::MakeTailDurable() {
-  uint32_t left = limits::kWalDepthMax;
+  uint32_t left = Mutated(Mutation::kTailRewriteSkipped) ? 0 : limits::kWalDepthMax;
   for (size_t i = result_->segments.size(); i > 0 && left > 0; --i) {
     Segment& segment = *result_->segments.all()[i - 1];
     Status footer = co_await RewriteFooter(segment);

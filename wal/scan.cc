@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "io/base/check.h"
+#include "wal/mutation.h"
 
 namespace metastore::wal {
 namespace {
@@ -106,6 +107,7 @@ io::Task<Status> LogScan::ReadHeader(ScannedFile& file) {
              bytes->find_first_not_of('\0') != std::string_view::npos) {
     file.kind = FileKind::kDamaged;
   }
+  file.window->Drop();  // a long log has hundreds of files
   co_return OkStatus();
 }
 
@@ -242,6 +244,7 @@ io::Task<Status> LogScan::Walk(LogVisitor& visitor) {
     StatusOr<bool> walked = co_await WalkFooter(place, visitor);
     if (walked.ok() && !*walked) walked = co_await WalkFrames(place, visitor);
     if (!walked.ok()) co_return walked.status();
+    file.window->Drop();
     if (!*walked) co_return OkStatus();
   }
   co_return OkStatus();
@@ -251,6 +254,7 @@ io::Task<Status> LogScan::Walk(LogVisitor& visitor) {
 // can leave the footer whole and the frame torn, while the next segment's first write, which was in
 // flight with it, is there.
 bool LogScan::FooterCounts(size_t place, Lsn last_lsn) const {
+  if (Mutated(Mutation::kFooterEarly)) return true;
   if (place + 2 < live_.size()) return true;  // two segments on it was no longer in flight
   return std::ranges::any_of(collected_, [&](const CollectedFrames& item) {
     return std::ranges::any_of(item.headers, [&](const FrameHeader& header) {
@@ -389,7 +393,7 @@ bool LogScan::JudgePromises(const ScannedFile& file, const SegmentScan& scan) {
       if (header.lsn == expected + 1) next_intact = true;
     }
   }
-  if (!promised) return false;
+  if (!promised || Mutated(Mutation::kPromisesIgnored)) return false;
   Report(Verdict::kCorrupt, file, scan.offset(),
          Concat("frame ", expected.value(), " was acknowledged: ", FaultText(scan.fault())));
   finding_.lsn = expected;

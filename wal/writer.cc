@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "wal/mutation.h"
+
 namespace metastore::wal {
 namespace {
 
@@ -159,6 +161,7 @@ Status Writer::OpenFrame() {
 
 void Writer::RestateGroups() {
   CHECK(!restating_);  // all groups' states together are far below a segment
+  if (Mutated(Mutation::kRestateSkipped)) return;
   restating_ = true;
   for (const auto& [id, group] : groups_.all()) {
     if (group->next_sequence == 1) continue;
@@ -253,7 +256,8 @@ void Writer::SchedulePump() {
 }
 
 void Writer::Pump() {
-  while (poisoned_.ok() && submitted_ < options_.depth && submitted_ < frames_.size()) {
+  const size_t depth = options_.depth + (Mutated(Mutation::kDepthExceeded) ? 1 : 0);
+  while (poisoned_.ok() && submitted_ < depth && submitted_ < frames_.size()) {
     Frame& frame = *frames_[submitted_];
     if (!frame.closed) {
       if (!frame.flush && !flush_all_) break;
@@ -290,16 +294,17 @@ void Writer::Submit(Frame& frame) {
     auto& written = static_cast<Frame&>(node);
     written.writer->OnWritten(written);
   };
-  unpromised_ = frame.unpromised;
+  unpromised_ = frame.unpromised && !Mutated(Mutation::kPromiseSkipped);
   ++submitted_;
   frame.segment->file.file->Submit(frame);
+  if (Mutated(Mutation::kAckAtSubmit)) CompleteAll(frame, OkStatus());
 }
 
 void Writer::FillHeader(Frame& frame) {
   FrameHeader& header = frame.header;
   header.epoch = position_.epoch;
   header.previous_hash = position_.previous_hash;
-  header.durable = durable_;
+  header.durable = Mutated(Mutation::kPromiseHigh) ? header.lsn : durable_;
   header.segment = frame.segment->seq;
   header.gather_us = Microseconds32(frame.submitted - frame.opened);
   header.submit_wall = runtime_.WallNow();
@@ -357,7 +362,8 @@ void Writer::PutFooter(Frame& frame) {
 void Writer::OnWritten(Frame& frame) {
   frame.done = true;
   last_activity_ = runtime_.Now();
-  stats_.last_flush_us = Microseconds32(last_activity_ - frame.submitted);
+  if (frame.status.ok()) Measure(frame);
+  if (Mutated(Mutation::kErrorAcknowledged)) frame.status = OkStatus();
   if (poisoned_.ok() && !frame.status.ok()) {
     Poison(Annotate(frame.status, Concat("frame ", frame.header.lsn.value())));
   }
@@ -366,6 +372,7 @@ void Writer::OnWritten(Frame& frame) {
                                .latency_us = Microseconds32(last_activity_ - frame.submitted),
                                .blocks = static_cast<uint32_t>(frame.size / kBlockBytes)};
   }
+  if (Mutated(Mutation::kAckOutOfOrder) && poisoned_.ok()) CompleteAll(frame, OkStatus());
   while (submitted_ > 0 && frames_.front()->done) {
     std::unique_ptr<Frame> first = std::move(frames_.front());
     frames_.pop_front();
@@ -373,12 +380,18 @@ void Writer::OnWritten(Frame& frame) {
     if (poisoned_.ok()) Acknowledge(*first);
     first->builder.Reset();
     first->closed = first->flush = first->unpromised = first->done = false;
-    first->first_op = first->last_op = nullptr;
     if (spare_frames_.size() < kSpareFrames) spare_frames_.push_back(std::move(first));
   }
   // Behind the acknowledged ops, so that what they append at once joins the next frame.
   SchedulePump();
   ArmPromise();
+}
+
+void Writer::Measure(const Frame& frame) {
+  metrics_.gather.Observe(frame.submitted - frame.opened);
+  metrics_.flush.Observe(last_activity_ - frame.submitted);
+  metrics_.frame_bytes.Observe(static_cast<int64_t>(frame.size));
+  metrics_.frame_requests.Observe(int64_t{frame.header.requests});
 }
 
 void Writer::Acknowledge(Frame& frame) {
@@ -388,13 +401,22 @@ void Writer::Acknowledge(Frame& frame) {
   stats_.bytes_written += frame.size;
   stats_.bytes_padding += frame.size - kFrameHeaderBytes - frame.header.body_bytes;
   stats_.queued_bytes -= frame.header.body_bytes;
-  for (AppendOp* op = frame.first_op; op != nullptr;) {
-    AppendOp* const next = op->next_waiting;
-    Complete(*op, OkStatus());
-    op = next;
-  }
+  CompleteAll(frame, OkStatus());
   released_before_ = std::max(released_before_, frame.header.first_live);
   ReleaseSegments();
+}
+
+void Writer::CompleteAll(Frame& frame, const Status& status) {
+  for (AppendOp* op = frame.first_op; op != nullptr;) {
+    AppendOp* const next = op->next_waiting;
+    if (status.ok()) {
+      op->submitted_at = frame.submitted;
+      op->durable_at = last_activity_;
+    }
+    Complete(*op, status);
+    op = next;
+  }
+  frame.first_op = frame.last_op = nullptr;
 }
 
 void Writer::Complete(AppendOp& op, const Status& status) {
@@ -408,10 +430,13 @@ void Writer::ReleaseSegments() {
   while (Segment* segment = segments_.Find(position_.first_live)) {
     const Segment* next = segments_.Find(segment->seq + 1);
     if (next == nullptr || next->restated > durable_) break;
-    if (segment->live > 0 || segment->pins > 0 || segment->drained > durable_) break;
+    if (segment->live > 0 || segment->pins > 0) break;
+    if (segment->drained > durable_ && !Mutated(Mutation::kDrainedIgnored)) break;
     ++position_.first_live;
   }
-  while (segments_.front().seq < released_before_) {
+  const SegmentSeq free_before =
+      Mutated(Mutation::kReuseEarly) ? position_.first_live : released_before_;
+  while (segments_.front().seq < free_before) {
     std::unique_ptr<Segment> freed = segments_.PopFront();
     ++stats_.segments_recycled;
     freed->file.recycled = true;
@@ -423,14 +448,7 @@ void Writer::Poison(const Status& why) {
   poisoned_ = why;
   runtime_.log().Error("the log stopped at a failed write",
                        {{"error", std::string(why.message())}});
-  for (const std::unique_ptr<Frame>& frame : frames_) {
-    for (AppendOp* op = frame->first_op; op != nullptr;) {
-      AppendOp* const next = op->next_waiting;
-      Complete(*op, why);
-      op = next;
-    }
-    frame->first_op = frame->last_op = nullptr;
-  }
+  for (const std::unique_ptr<Frame>& frame : frames_) CompleteAll(*frame, why);
   frames_.erase(frames_.begin() + static_cast<std::ptrdiff_t>(submitted_), frames_.end());
   if (promise_timer_.armed()) runtime_.Cancel(promise_timer_);
 }

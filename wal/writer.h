@@ -24,6 +24,7 @@
 #include "wal/frame_builder.h"
 #include "wal/group_log.h"
 #include "wal/log.h"
+#include "wal/log_metrics.h"
 #include "wal/segment.h"
 #include "wal/segment_pool.h"
 
@@ -87,6 +88,7 @@ class Writer final {
   // Segments that may be rewritten to free the oldest: sealed, durable, not freed yet.
   SegmentSeq first_live() const { return position_.first_live; }
   void FillStats(LogStats& stats) const;
+  const LogMetrics& metrics() const { return metrics_; }
   // Frees what can be freed; after a read let go of a segment.
   void ReleaseSegments();
 
@@ -142,7 +144,10 @@ class Writer final {
   void PutSegmentHeader(Frame& frame);
   void PutFooter(Frame& frame);
   void OnWritten(Frame& frame);
+  void Measure(const Frame& frame);
   void Acknowledge(Frame& frame);
+  // Of all that wait for the frame.
+  void CompleteAll(Frame& frame, const Status& status);
   void Complete(AppendOp& op, const Status& status);
   void Poison(const Status& why);
 
@@ -178,6 +183,7 @@ class Writer final {
   uint8_t trace_count_ = 0;
   FlushTrace traces_[kFlushTracesMax];
   LogStats stats_;
+  LogMetrics metrics_;
 };
 
 }  // namespace metastore::wal

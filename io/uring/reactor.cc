@@ -17,6 +17,11 @@ int64_t ReadClock(clockid_t clock) {
   return now.tv_sec * 1'000'000'000 + now.tv_nsec;
 }
 
+constexpr Duration kTurnBounds[] = {
+    Microseconds(10),  Microseconds(20), Microseconds(50),  Microseconds(100), Microseconds(200),
+    Microseconds(500), Milliseconds(1),  Milliseconds(2),   Milliseconds(5),   Milliseconds(10),
+    Milliseconds(20),  Milliseconds(50), Milliseconds(100), Milliseconds(500)};
+
 }  // namespace
 
 void Shared::RequestStop(int code) {
@@ -28,7 +33,7 @@ void Shared::RequestStop(int code) {
 }
 
 Reactor::Reactor(Shared& shared, int core)
-    : shared_(shared), core_(core), arena_(shared.arena_bytes) {}
+    : shared_(shared), core_(core), arena_(shared.arena_bytes), turn_seconds_(kTurnBounds) {}
 
 Reactor::~Reactor() = default;
 
@@ -195,6 +200,7 @@ LoopStats Reactor::stats() const {
   stats.enters = ring_->enters();
   stats.overflows = ring_->overflows();
   stats.receive_copies = receive_pool_->copies();
+  stats.operations_in_flight = ring_->in_flight();
   return stats;
 }
 

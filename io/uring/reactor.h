@@ -21,6 +21,7 @@
 #include <mutex>
 #include <vector>
 
+#include "io/metrics.h"
 #include "io/runtime.h"
 #include "io/uring/arena.h"
 #include "io/uring/offload_pool.h"
@@ -115,6 +116,8 @@ class Reactor final : public Runtime {
   void StartInternal(RingOp& op);
   void RestartInternal(RingOp& op);  // no effect once the loop has ended
   LoopStats stats() const;
+  // Of the turns that ran something.
+  const Histogram& turn_seconds() const { return turn_seconds_; }
   // Any thread.
   void WakeFromAnywhere();
   Arena& arena() { return arena_; }
@@ -172,6 +175,7 @@ class Reactor final : public Runtime {
   MonoTime drain_deadline_ = MonoTime::Max();
   bool spin_pays_ = true;
   LoopStats stats_;
+  Histogram turn_seconds_;
   MonoTime slow_log_next_;
   uint64_t slow_unlogged_ = 0;
   std::vector<uint64_t> random_;

@@ -45,6 +45,7 @@ void Reactor::RunReady() {
   if (scheduler_.idle()) return;
   const Scheduler::Turn turn = scheduler_.RunTurn();
   const Duration took = Now() - before;
+  turn_seconds_.Observe(took);
   if (took > kSlowTurn) NoteSlowTurn(took, turn.slowest_name);
 }
 

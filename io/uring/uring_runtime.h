@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "io/base/limits.h"
+#include "io/metrics.h"
 #include "io/runtime.h"
 #include "io/uring/logger.h"
 
@@ -56,16 +57,17 @@ struct LoopStats {
   uint64_t slow_turns = 0;  // longer than 10 ms
   uint64_t overflows = 0;   // completions the queue had no room for; stays 0
   uint64_t receive_copies = 0;
+  size_t operations_in_flight = 0;  // known to the kernel now
 };
 
-class UringHost final {
+class UringHost final : public HostMetrics {
  public:
   // Errors: kInvalidArgument     see UringOptions::Validate; a log output cannot be opened; a CPU
   // cannot be pinned to
   //         kFailedPrecondition  the kernel is too old, or io_uring is missing or forbidden; says
   //         what to change
   static StatusOr<std::unique_ptr<UringHost>> Create(UringOptions options);
-  ~UringHost();
+  ~UringHost() override;
   UringHost(const UringHost&) = delete;
   UringHost& operator=(const UringHost&) = delete;
 
@@ -83,6 +85,10 @@ class UringHost final {
   Task<int> WaitForSignal();
 
   LoopStats stats(int core) const;
+
+  // HostMetrics, in io/uring/host_metrics.cc.
+  void CollectMetrics(int core, MetricList& list) const override;
+  void CollectProcessMetrics(MetricList& list) const override;
 
  private:
   struct Signals;

@@ -41,6 +41,8 @@ class NodeOnCores {
     return acknowledged_;
   }
   const Status& status() const { return status_; }
+  // Of /metrics, when the clients were done.
+  const std::string& page() const { return page_; }
 
  private:
   // A port that was free a moment ago.
@@ -66,7 +68,7 @@ class NodeOnCores {
   io::Task<void> Life(std::vector<io::Runtime*> cores) {
     io::Runtime& runtime = *cores[0];
     const io::Address address = FreeAddress(runtime);
-    node_ = std::make_unique<Node>(cores, MakeConfig(address, cores.size()));
+    node_ = std::make_unique<Node>(cores, MakeConfig(address, cores.size()), host_.get());
     status_ = co_await node_->Start();
     if (status_.ok()) {
       const io::WaitLimit limit{.timers = &runtime, .deadline = runtime.Now() + Seconds(60)};
@@ -78,11 +80,22 @@ class NodeOnCores {
       for (int i = 0; i < kClients; ++i) {
         clients.Spawn("client", io::ReadyClass::kClient, Client(runtime, address, i));
       }
+      clients.Spawn("scrape", io::ReadyClass::kClient, Scrape(runtime));
       co_await clients.Close();
+      page_ = co_await node_->MetricsText(runtime);
     }
     co_await node_->Stop(Seconds(1));
     node_.reset();
     host_->RequestExit(0);
+  }
+
+  // Looks at every core's counters while they count.
+  io::Task<void> Scrape(io::Runtime& runtime) {
+    for (int i = 0; i < 20; ++i) {
+      const std::string page = co_await node_->MetricsText(runtime);
+      EXPECT_NE(page.find("metastore_reactor_turns_total{core=\"0\"}"), std::string::npos);
+      co_await io::SleepUntil(runtime, runtime.Now() + Milliseconds(5));
+    }
   }
 
   io::Task<void> Client(io::Runtime& runtime, io::Address address, int number) {
@@ -97,8 +110,9 @@ class NodeOnCores {
       put.set_key(Concat("key", number));
       put.set_value(std::string(static_cast<size_t>(i), 'v'));
       put.set_prev_kv(i % 3 == 0);
-      StatusOr<std::string> reply = co_await client.Call(
-          "/etcdserverpb.KV/Put", {}, put.SerializeAsString(), runtime.Now() + Seconds(60));
+      StatusOr<std::string> reply =
+          co_await client.Call("/etcdserverpb.KV/Put", {{"metastore-stages", "1"}},
+                               put.SerializeAsString(), runtime.Now() + Seconds(60));
       if (!reply.ok()) {
         status_ = reply.status();
         break;
@@ -123,6 +137,7 @@ class NodeOnCores {
   std::unique_ptr<io::Gate> gate_;
   std::unique_ptr<Node> node_;
   Status status_;
+  std::string page_;
   int acknowledged_ = 0;
 };
 
@@ -141,6 +156,13 @@ TEST_P(NodeCores, AnswersOnEveryCoreAndKeepsItsDataOverARestart) {
     NodeOnCores node(GetParam(), directory_.string());
     EXPECT_EQ(node.Run(), kClients * kPuts);
     EXPECT_EQ(node.status(), OkStatus());
+    for (const std::string_view series :
+         {"grpc_server_handled_total{grpc_service=\"etcdserverpb.KV\",grpc_method=\"Put\","
+          "grpc_type=\"unary\",grpc_code=\"OK\"} ",
+          "metastore_request_stage_seconds_count{stage=\"send\"} "}) {
+      const std::string line = Concat("\n", series, kClients * kPuts, "\n");
+      EXPECT_NE(node.page().find(line), std::string::npos) << line << node.page();
+    }
   }
 }
 

@@ -114,10 +114,88 @@ class WalinspectTest(harness.NodeTest):
         self.server.kill()
         copy = self.server.directory / "copy"
         shutil.copytree(self.log, copy)
-        for command in ("ls", "dump", "verify"):
+        for command in ("ls", "dump", "verify", "stats", "fsync", "export", "repair"):
             self.walinspect(command, self.log)
+        self.walinspect("diff", self.log, copy)
         for name in os.listdir(copy):
             self.assertEqual((copy / name).read_bytes(), (self.log / name).read_bytes(), name)
+        self.server.start()
+        self.put(1)
+
+    def document(self, *arguments, code=CLEAN):
+        result = self.walinspect(*arguments)
+        self.assertEqual(result.returncode, code, result.stdout + result.stderr)
+        return json.loads(result.stdout)
+
+    def test_a_running_node_is_profiled(self):
+        self.put(300)
+        stats = self.document("stats", self.log, "--json")
+        self.assertEqual(stats["schema"], "walinspect.stats/1")
+        parts = ("payload_bytes", "record_field_bytes", "header_bytes", "padding_bytes")
+        self.assertEqual(stats["frame_bytes"], sum(stats[part] for part in parts))
+        entries = stats["groups"][0]["kinds"]["entry"]["records"]
+        self.assertGreaterEqual(entries, 300)
+        self.assertEqual(stats["segments"][-1]["live"], [{"group": 1, "entries": entries}])
+        svg = self.server.directory / "heat.svg"
+        profile = self.document("fsync", self.log, "--json", "--svg", svg, "--what-if", "depth=2")
+        self.assertIn(profile["verdict"], ("good", "slow", "too-quick"))
+        self.assertGreaterEqual(profile["flush"]["count"], 300)
+        self.assertGreaterEqual(profile["what_if"]["changed"]["latency"]["count"], 300)
+        self.assertIn("</svg>", svg.read_text())
+        text = self.walinspect("fsync", self.log).stdout
+        self.assertRegex(text, "^(GOOD|SLOW|TOO QUICK): ")
+        self.assertEqual(self.walinspect("fsync", self.log, "--what-if", "x=1").returncode, FAILED)
+
+    def test_a_chrome_trace_has_every_flush(self):
+        self.put(50)
+        self.server.kill()
+        trace = self.document("export", self.log, "--format", "chrome-trace")
+        flushes = [e for e in trace["traceEvents"] if e["name"] == "flush"]
+        lines = self.walinspect("export", self.log).stdout.splitlines()
+        self.assertEqual(
+            [e["args"]["lsn"] for e in flushes], [json.loads(line)["lsn"] for line in lines]
+        )
+        self.assertGreaterEqual(len(flushes), 50)
+        for event in flushes:
+            self.assertGreater(event["dur"], 0)
+        text = self.walinspect("export", self.log, "--format", "prometheus").stdout
+        self.assertIn(f"walinspect_flush_seconds_count {len(flushes)}\n", text)
+
+    def test_diff_of_a_log_and_an_older_copy(self):
+        self.put(20)
+        self.server.kill()
+        copy = self.server.directory / "copy"
+        shutil.copytree(self.log, copy)
+        self.assertEqual(self.walinspect("diff", self.log, copy).returncode, 0)
+        self.server.start()
+        self.put(5)
+        self.server.kill()
+        groups = self.document("diff", copy, self.log, "--json", code=1)["groups"]
+        self.assertEqual(groups[0]["verdict"], "shorter")
+        self.assertGreaterEqual(groups[0]["b"]["last"], groups[0]["a"]["last"] + 5)
+
+    def test_repair_cuts_only_what_it_was_allowed_to(self):
+        self.put(20)
+        backup = self.server.directory / "backup"
+        apply = ("repair", self.log, "--apply", "--backup", backup)
+        live = self.walinspect(*apply)
+        self.assertEqual(live.returncode, FAILED, live.stdout)
+        self.assertIn("a node seems to run", live.stderr)
+        self.server.kill()
+        keys = [r for r in self.records() if "key=key/" in r["meaning"]]
+        self.flip(keys[4])
+        damaged = {path.name: path.read_bytes() for path in self.log.iterdir()}
+        plan = self.document("repair", self.log, "--json", code=CORRUPT)
+        self.assertTrue(plan["below_promise"])
+        self.assertEqual(plan["lost"][0]["last_index"], keys[-1]["index"])
+        self.assertEqual(self.walinspect(*apply).returncode, FAILED)
+        self.assertEqual({p.name: p.read_bytes() for p in self.log.iterdir()}, damaged)
+        repaired = self.walinspect(*apply, "--accept-loss")
+        self.assertEqual(repaired.returncode, CLEAN, repaired.stdout + repaired.stderr)
+        for path in backup.iterdir():
+            self.assertEqual(path.read_bytes(), damaged[path.name])
+        self.assertEqual([r["index"] for r in self.records() if "key=key/" in r["meaning"]],
+                         [r["index"] for r in keys[:4]])
         self.server.start()
         self.put(1)
 

@@ -59,7 +59,8 @@ class TaskRunner final {
 class EngineBox final {
  public:
   explicit EngineBox(bool suspending, uint64_t hash_seed = 7) {
-    engine_ = MakeMemoryEngine({.hash_seed = hash_seed});
+    const size_t step_records = suspending ? 3 : kStepRecords;
+    engine_ = MakeMemoryEngine({.hash_seed = hash_seed, .step_records = step_records});
     if (suspending) engine_ = std::make_unique<SuspendingEngine>(std::move(engine_));
   }
   ~EngineBox() {
@@ -198,7 +199,8 @@ class EngineBox final {
   uint64_t counter_ = 0;
 };
 
-// The whole suite runs on the engine itself and on one that suspends at every step.
+// The whole suite runs on the engine itself and on one that suspends at every step, of which each
+// is as short as can be.
 enum class EngineKind : uint8_t { kPlain, kSuspending };
 
 class EngineTest : public testing::TestWithParam<EngineKind> {

@@ -27,6 +27,18 @@ class TreeAndSet {
     records_[key] = record;
     tree_.Insert(record, live);
   }
+  // The lowest keys are gone from both; how many.
+  size_t TakeFirst() {
+    KeyRecord* taken[KeyTree::kTakenMax];
+    const size_t count = tree_.TakeFirst(taken);
+    for (size_t i = 0; i < count; ++i) {
+      EXPECT_EQ(records_.begin()->second, taken[i]);
+      records_.erase(records_.begin());
+      KeyRecord::Delete(taken[i]);
+    }
+    tree_.Verify();
+    return count;
+  }
   void SetLive(const std::string& key, bool live) {
     const auto found = records_.find(key);
     if (found == records_.end() || found->second->live() == live) return;
@@ -131,6 +143,19 @@ TEST(KeyTreeTest, AscendingAndDescendingInsertionsAndFullRemoval) {
     EXPECT_EQ(both.tree().Seek("").record(), nullptr);
     both.Insert("again", true);
     both.Verify();
+  }
+}
+
+TEST(KeyTreeTest, TakingTheFirstEmptiesItInOrder) {
+  for (const size_t keys : {0u, 1u, 64u, 65u, 5000u}) {
+    TreeAndSet both;
+    Prng prng(keys);
+    for (size_t i = 0; i < keys; ++i) both.Insert(Concat(prng.Next()), prng.Chance(2, 3));
+    size_t taken = 0;
+    for (size_t count = both.TakeFirst(); count > 0; count = both.TakeFirst()) taken += count;
+    EXPECT_EQ(taken, keys);
+    both.Insert("again", true);
+    EXPECT_EQ(both.TakeFirst(), 1u);
   }
 }
 

@@ -263,7 +263,8 @@ TEST_P(RangeTest, LongRangeSeesOneMomentWhileEntriesAreApplied) {
   int rounds = 0;
   ASSERT_TRUE(
       box_.tasks().gate().Spawn("range", io::ReadyClass::kClient, RangeInto(box_, result, done)));
-  ASSERT_TRUE(box_.tasks().gate().Spawn("change", io::ReadyClass::kClient,
+  // In the background, as a long range goes on: one round a step.
+  ASSERT_TRUE(box_.tasks().gate().Spawn("change", io::ReadyClass::kBackground,
                                         ChangeUntil(box_, done, rounds)));
   box_.tasks().RunUntilIdle();
   EXPECT_GE(rounds, 4);

@@ -60,6 +60,10 @@ class SuspendingEngine final : public Engine {
   ReadPin Pin() override { return inner_->Pin(); }
   void Unpin(uint64_t token) override { inner_->Unpin(token); }
   io::Task<RangeResult> Range(RangeQuery query) override { return Wrap(inner_->Range(query)); }
+  bool TryRange(const RangeQuery& /*query*/, RangeResult& /*result*/) override { return false; }
+  void PrefetchRanges(std::span<const RangeQuery* const> queries) override {
+    inner_->PrefetchRanges(queries);
+  }
   io::Task<HistoryResult> History(HistoryQuery query) override {
     return Wrap(inner_->History(query));
   }
@@ -81,6 +85,7 @@ class SuspendingEngine final : public Engine {
   }
   io::Task<HashResult> HashKv(Revision revision) override { return Wrap(inner_->HashKv(revision)); }
   io::Task<uint64_t> Digest() override { return Wrap(inner_->Digest()); }
+  io::Task<void> Close() override { return inner_->Close(); }
   std::unique_ptr<SnapshotSource> StartSnapshot(SnapshotExtra extra) override {
     return std::make_unique<suspending_internal::Source>(inner_->StartSnapshot(std::move(extra)));
   }

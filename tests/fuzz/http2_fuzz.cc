@@ -12,8 +12,8 @@
 
 #include "io/base/check.h"
 #include "net/http2_frame.h"
+#include "net/http2_server_session.h"
 #include "net/http2_session.h"
-#include "net/nghttp2_session.h"
 
 namespace {
 
@@ -49,8 +49,17 @@ class Listener final : public net::Http2Listener {
     State& state = open_.at(stream.id);
     CHECK(!std::exchange(state.ended, true));
     if ((steer_ & 3) == 0) return;
-    constexpr std::array<net::Http2Header, 1> kHead = {{{":status", "200"}}};
-    constexpr std::array<net::Http2Header, 1> kTail = {{{"grpc-status", "0"}}};
+    static constexpr std::array<net::Http2Header, 1> kHead = {{{":status", "200"}}};
+    static constexpr std::array<net::Http2Header, 1> kTail = {{{"grpc-status", "0"}}};
+    static constexpr net::Http2FixedHeaders kFixedHead(kHead);
+    static constexpr net::Http2FixedHeaders kFixedTail(kTail);
+    if ((steer_ & 128) != 0) {
+      (void)session_->Respond(stream, net::Http2Answer{.headers = kFixedHead,
+                                                       .head = "12345",
+                                                       .body = std::string(steer_ * 100U, 'x'),
+                                                       .trailers = kFixedTail});
+      return;
+    }
     session_->SubmitHeaders(stream, kHead, (steer_ & 3) == 1);
     if ((steer_ & 3) == 1) return;
     session_->SendData(stream, "12345", std::string(20'000, 'x'));
@@ -95,7 +104,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Listener listener(steer);
   MonoTime now{1'000'000'000};
   const std::unique_ptr<net::Http2Session> session =
-      net::MakeNghttp2Session(listener, net::Http2Options{}, now);
+      net::MakeHttp2Session(listener, net::Http2Options{}, now);
   listener.Attach(session.get());
   const size_t piece = (steer & 8) != 0 ? 1 : 16'384;
   std::string greeting;

@@ -112,6 +112,33 @@ TEST_F(GateSignalTest, NotifyOneWakesTheLongestWaiting) {
   EXPECT_EQ(second.size(), 1u);
 }
 
+TEST_F(GateSignalTest, StartRunsATaskToItsFirstWaitAtOnce) {
+  ASSERT_TRUE(gate_.Start("test", ReadyClass::kClient, WaitOnce(signal_, {}, results_)));
+  EXPECT_TRUE(signal_.has_waiters());
+  EXPECT_TRUE(scheduler_.idle());
+  EXPECT_EQ(gate_.running(), 1u);
+  signal_.NotifyOne();
+  RunUntilIdle();
+  EXPECT_EQ(results_, Results{WaitResult::kNotified});
+  EXPECT_EQ(gate_.running(), 0u);
+}
+
+TEST_F(GateSignalTest, StartOfATaskThatNeverWaitsHasEndedIt) {
+  bool closed = false;
+  Gate other(scheduler_);
+  ASSERT_TRUE(other.Start("test", ReadyClass::kClient, CloseGate(gate_, closed)));
+  EXPECT_TRUE(closed);
+  EXPECT_EQ(other.running(), 0u);
+}
+
+TEST_F(GateSignalTest, AClosedGateStartsNothing) {
+  bool closed = false;
+  Gate other(scheduler_);
+  other.Start("test", ReadyClass::kClient, CloseGate(gate_, closed));
+  EXPECT_FALSE(gate_.Start("test", ReadyClass::kClient, WaitOnce(signal_, {}, results_)));
+  EXPECT_FALSE(signal_.has_waiters());
+}
+
 TEST_F(GateSignalTest, DeadlineEndsAWaitOnce) {
   Spawn(WaitOnce(signal_, {.timers = &timers_, .deadline = MonoTime{10}}, results_));
   RunUntilIdle();

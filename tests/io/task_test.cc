@@ -74,6 +74,29 @@ TEST(TaskTest, ReadyChildGivesItsValueWithoutAQueue) {
   EXPECT_EQ(gate.running(), 0u);
 }
 
+[[gnu::noinline]] Task<void> RecordAfterYield(int number, std::vector<int>& order) {
+  const int value = co_await AfterYields(number, 1);
+  order.push_back(value);
+  const int again = co_await AfterYields(number + 10, 1);
+  order.push_back(again);
+}
+
+[[gnu::noinline]] Task<void> Nested(int number, std::vector<int>& order) {
+  co_await RecordAfterYield(number, order);
+  order.push_back(number + 20);
+}
+
+// A finished child's callers go on at once, but a wait still goes to the end of the queue.
+TEST(TaskTest, CallersUnwindBeforeOthersRunAndWaitsTakeTurns) {
+  Scheduler scheduler;
+  std::vector<int> order;
+  Gate gate(scheduler);
+  gate.Spawn("a", ReadyClass::kClient, Nested(1, order));
+  gate.Spawn("b", ReadyClass::kClient, Nested(2, order));
+  RunUntilIdle(scheduler);
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 11, 21, 12, 22}));
+}
+
 TEST(TaskTest, SuspendedChildResumesItsParentThroughTheQueue) {
   Scheduler scheduler;
   int out = 0;

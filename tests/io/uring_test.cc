@@ -386,14 +386,18 @@ TEST(UringPostTest, OrderIsKeptAndAFullRingRefuses) {
   for (size_t i = 0; i < seen.size(); ++i) ASSERT_EQ(seen[i], i);
 }
 
+struct PostCounts final : MetricsSource {
+  void CollectMetrics(int core, MetricList& list) const override {
+    list.Counter("posts_total", "Posts.", core == 0 ? 3 : 4);
+  }
+};
+
 Task<void> GatherFromBoth(Stage& stage) {
-  MetricsRegistry registries[2];
-  registries[0].AddCounter("posts_total", "Posts.").Add(3);
-  registries[1].AddCounter("posts_total", "Posts.").Add(4);
-  const CoreMetrics cores[2] = {{&stage.host.runtime(0), &registries[0]},
-                                {&stage.host.runtime(1), &registries[1]}};
-  const std::string text = co_await GatherMetrics(stage.runtime, cores);
-  EXPECT_EQ(text, "# HELP posts_total Posts.\n# TYPE posts_total counter\nposts_total 7\n");
+  const PostCounts counts;
+  Runtime* const cores[2] = {&stage.host.runtime(0), &stage.host.runtime(1)};
+  const std::vector<MetricList> lists = co_await GatherMetrics(stage.runtime, cores, counts);
+  EXPECT_EQ(RenderMetrics(lists),
+            "# HELP posts_total Posts.\n# TYPE posts_total counter\nposts_total 7\n");
 }
 
 TEST(UringPostTest, MetricsAreGatheredFromEveryCore) {
@@ -412,6 +416,41 @@ Task<void> BusyTurn(Stage& stage) {
 }
 
 TEST(UringRuntimeTest, SlowTurnsAreCounted) { RunOn(SmallOptions(), BusyTurn); }
+
+double ValueOf(std::string_view text, std::string_view name) {
+  const size_t at = text.find(Concat("\n", name, " "));
+  EXPECT_NE(at, std::string_view::npos) << name << " in\n" << text;
+  return at == std::string_view::npos ? -1 : std::atof(text.data() + at + name.size() + 2);
+}
+
+Task<void> ScrapeOfAWorkingReactor(Stage& stage) {
+  const MonoTime until = stage.runtime.Now() + Milliseconds(12);
+  while (stage.runtime.Now() < until) {
+  }
+  co_await SleepUntil(stage.runtime, stage.runtime.Now() + Microseconds(10));
+  std::vector<MetricList> lists(2);
+  stage.host.CollectMetrics(0, lists[0]);
+  stage.host.CollectProcessMetrics(lists[1]);
+  const std::string text = RenderMetrics(lists);
+  EXPECT_GE(ValueOf(text, "metastore_reactor_turns_total{core=\"0\"}"), 2);
+  EXPECT_GE(ValueOf(text, "metastore_reactor_enters_total{core=\"0\"}"), 1);
+  EXPECT_GE(ValueOf(text, "metastore_reactor_slow_turns_total{core=\"0\"}"), 1);
+  EXPECT_GE(ValueOf(text, "metastore_reactor_turn_seconds_sum{core=\"0\"}"), 0.012);
+  EXPECT_GE(ValueOf(text, "metastore_reactor_operations_in_flight{core=\"0\"}"), 1);
+  const double open = ValueOf(text, "process_open_fds");
+  EXPECT_GT(open, 3);
+  EXPECT_LT(open, ValueOf(text, "process_max_fds"));
+  EXPECT_GT(ValueOf(text, "process_cpu_seconds_total"), 0);
+  EXPECT_GT(ValueOf(text, "process_resident_memory_bytes"), 1e6);
+  const double began = ValueOf(text, "process_start_time_seconds");
+  const double now = static_cast<double>(stage.runtime.WallNow().ns) / 1e9;
+  EXPECT_LT(began, now + 2);
+  EXPECT_GT(began, now - 600);
+}
+
+TEST(UringRuntimeTest, AScrapeTellsOfReactorAndProcess) {
+  RunOn(SmallOptions(), ScrapeOfAWorkingReactor);
+}
 
 }  // namespace
 }  // namespace metastore::io::uring

@@ -123,6 +123,7 @@ io::Task<StatusOr<std::string>> GrpcClient::Call(std::string path, Metadata meta
     if (result == io::WaitResult::kTimedOut) break;
   }
   StatusOr<std::string> answer = std::string();
+  last_trailers_ = stream.trailers;
   std::optional<std::string> reply = TakeGrpcMessage(stream.body);
   if (stream.closed) {
     const Status status = GrpcStatusOf(stream);

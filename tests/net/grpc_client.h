@@ -66,6 +66,9 @@ class GrpcClient final {
   // Ends the connection and its tasks; calls under way end with kUnavailable.
   io::Task<void> Close();
 
+  // Of the call that ended last; valid until the next one ends.
+  const HeaderList& last_trailers() const { return last_trailers_; }
+
   bool connected() const { return connected_; }
   Http2Client& http2() { return http2_; }
 
@@ -81,6 +84,7 @@ class GrpcClient final {
   io::Runtime& runtime_;
   Http2Client http2_;
   std::unique_ptr<io::Socket> socket_;
+  HeaderList last_trailers_;
   bool connected_ = false;
   io::Signal wake_;     // of the writer
   io::Signal changed_;  // a stream, or the connection

@@ -39,6 +39,22 @@ TEST(GrpcServerTest, CodesAndMessagesArriveByteForByte) {
   harness.Close(*client);
 }
 
+// Heads that come again are read once; more of them than are remembered take turns.
+TEST(GrpcServerTest, RepeatedHeadsStayApart) {
+  ServerHarness harness;
+  const auto client = harness.Connect();
+  for (int round = 0; round < 6; ++round) {
+    for (int i = 0; i < 7; ++i) {
+      const std::string token = "t" + std::to_string(i % (round + 1));
+      const std::string method = i == 3 ? "Nothing" : "Unary";
+      const StatusOr<std::string> answer = harness.Call(*client, method, "x", {{"token", token}});
+      EXPECT_EQ(answer.status().code(), i == 3 ? StatusCode::kUnimplemented : StatusCode::kOk);
+      if (i != 3) EXPECT_EQ(harness.echo().last_metadata["token"], token);
+    }
+  }
+  harness.Close(*client);
+}
+
 TEST(GrpcServerTest, MetadataReachesTheHandler) {
   ServerHarness harness;
   const auto client = harness.Connect();

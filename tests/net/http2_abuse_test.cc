@@ -11,6 +11,11 @@ namespace {
 using net::FrameType;
 using net::Http2Fault;
 
+// Of ours and of the oracle, which so are told to agree.
+class Http2AbuseTest : public testing::TestWithParam<Implementation> {};
+INSTANTIATE_TEST_SUITE_P(Both, Http2AbuseTest, testing::Values(kOurs, kOracle),
+                         [](const auto& info) { return std::string(info.param.name); });
+
 constexpr uint32_t kProtocolError = 1;
 constexpr uint32_t kFlowControlError = 3;
 constexpr uint32_t kFrameSizeError = 6;
@@ -24,14 +29,14 @@ void ExpectFault(RawPeer& peer, Http2Fault fault, uint32_t code) {
   EXPECT_EQ(peer.Feed("x").code(), StatusCode::kFailedPrecondition);
 }
 
-TEST(Http2AbuseTest, BadPreface) {
-  RawPeer peer({}, false);
+TEST_P(Http2AbuseTest, BadPreface) {
+  RawPeer peer(GetParam(), {}, false);
   EXPECT_EQ(peer.Feed("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n").code(), StatusCode::kInvalidArgument);
   ExpectFault(peer, Http2Fault::kPreface, kProtocolError);
 }
 
-TEST(Http2AbuseTest, FirstFrameMustBeSettings) {
-  RawPeer peer({}, false);
+TEST_P(Http2AbuseTest, FirstFrameMustBeSettings) {
+  RawPeer peer(GetParam(), {}, false);
   EXPECT_FALSE(
       peer.Feed(std::string(net::kHttp2Preface) + Raw(FrameType::kPing, 0, 0, "12345678")).ok());
   ExpectFault(peer, Http2Fault::kProtocol, kProtocolError);
@@ -44,7 +49,7 @@ struct BadFrame {
   uint32_t code;
 };
 
-TEST(Http2AbuseTest, ConnectionErrorsOfTheRfc) {
+TEST_P(Http2AbuseTest, ConnectionErrorsOfTheRfc) {
   const std::string request = RawRequest(1, "/a.B/C", false);
   const std::vector<BadFrame> table = {
       {"DATA on stream 0", Raw(FrameType::kData, 0, 0, "x"), Http2Fault::kProtocol, kProtocolError},
@@ -95,24 +100,24 @@ TEST(Http2AbuseTest, ConnectionErrorsOfTheRfc) {
   };
   for (const BadFrame& bad : table) {
     SCOPED_TRACE(bad.what);
-    RawPeer peer;
+    RawPeer peer(GetParam());
     EXPECT_EQ(peer.Feed(bad.bytes).code(), StatusCode::kInvalidArgument);
     ExpectFault(peer, bad.fault, bad.code);
   }
 }
 
-TEST(Http2AbuseTest, EveryCutOfABadFrameIsFound) {
+TEST_P(Http2AbuseTest, EveryCutOfABadFrameIsFound) {
   const std::string bytes = RawRequest(1, "/a.B/C", false) + Raw(FrameType::kPing, 0, 0, "1234567");
   for (size_t cut = 0; cut <= bytes.size(); ++cut) {
-    RawPeer peer;
+    RawPeer peer(GetParam());
     const Status first = peer.Feed(std::string_view(bytes).substr(0, cut));
     if (first.ok()) (void)peer.Feed(std::string_view(bytes).substr(cut));
     EXPECT_EQ(peer.server->fault(), Http2Fault::kFrameSize) << cut;
   }
 }
 
-TEST(Http2AbuseTest, MoreDataThanTheWindowIsAFlowControlError) {
-  RawPeer peer;
+TEST_P(Http2AbuseTest, MoreDataThanTheWindowIsAFlowControlError) {
+  RawPeer peer(GetParam());
   ASSERT_TRUE(peer.Feed(RawRequest(1, "/a.B/C", false)).ok());
   const std::string frame = Raw(FrameType::kData, 0, 1, std::string(16'384, 'x'));
   const size_t fitting = net_limits::kStreamWindowBytes / 16'384;
@@ -132,8 +137,8 @@ TEST(Http2AbuseTest, MoreDataThanTheWindowIsAFlowControlError) {
   EXPECT_EQ(peer.listener.at(1).body.size(), size);
 }
 
-TEST(Http2AbuseTest, MoreStreamsThanAcknowledgedIsAConnectionError) {
-  RawPeer peer(net::Http2Options{.streams_max = 3, .keepalive = {}});
+TEST_P(Http2AbuseTest, MoreStreamsThanAcknowledgedIsAConnectionError) {
+  RawPeer peer(GetParam(), net::Http2Options{.streams_max = 3, .keepalive = {}});
   for (uint32_t id = 1; id <= 5; id += 2)
     ASSERT_TRUE(peer.Feed(RawRequest(id, "/a.B/C", true)).ok());
   EXPECT_FALSE(peer.Feed(RawRequest(7, "/a.B/C", true)).ok());
@@ -141,8 +146,8 @@ TEST(Http2AbuseTest, MoreStreamsThanAcknowledgedIsAConnectionError) {
   ExpectFault(peer, Http2Fault::kProtocol, kProtocolError);
 }
 
-TEST(Http2AbuseTest, MalformedRequestsAreResetAlone) {
-  RawPeer peer;
+TEST_P(Http2AbuseTest, MalformedRequestsAreResetAlone) {
+  RawPeer peer(GetParam());
   const std::string block = RawHeaderBlock("/a");
   const std::vector<std::string> bad = {
       Raw(FrameType::kHeaders, kEndHeaders, 1, ""),  // no pseudo headers
@@ -163,8 +168,8 @@ TEST(Http2AbuseTest, MalformedRequestsAreResetAlone) {
 
 // --- floods ------------------------------------------------------------------
 
-TEST(Http2AbuseTest, RapidReset) {
-  RawPeer peer;
+TEST_P(Http2AbuseTest, RapidReset) {
+  RawPeer peer(GetParam());
   size_t pairs = 0;
   for (uint32_t id = 1; pairs < 10'000; id += 2, ++pairs) {
     if (!peer.Feed(RawRequest(id, "/a.B/C", false) + RawReset(id)).ok()) break;
@@ -174,63 +179,63 @@ TEST(Http2AbuseTest, RapidReset) {
   ExpectFault(peer, Http2Fault::kResetFlood, kEnhanceYourCalm);
 }
 
-TEST(Http2AbuseTest, SettingsFlood) {
-  RawPeer peer;
+TEST_P(Http2AbuseTest, SettingsFlood) {
+  RawPeer peer(GetParam());
   const size_t fed = peer.FeedUntilFault(Raw(FrameType::kSettings, 0, 0, ""), 1000);
   EXPECT_EQ(fed, net_limits::kSettingsBurst);  // the greeting had one too
   ExpectFault(peer, Http2Fault::kSettingsFlood, kEnhanceYourCalm);
 }
 
-TEST(Http2AbuseTest, HugeSettingsFrame) {
-  RawPeer peer;
+TEST_P(Http2AbuseTest, HugeSettingsFrame) {
+  RawPeer peer(GetParam());
   std::string entries;
   for (int i = 0; i < 100; ++i) entries.append("\0\x3\0\0\0\x64", 6);
   EXPECT_FALSE(peer.Feed(Raw(FrameType::kSettings, 0, 0, entries)).ok());
   ExpectFault(peer, Http2Fault::kSettingsFlood, kEnhanceYourCalm);
 }
 
-TEST(Http2AbuseTest, PingFloodIsTooManyPings) {
-  RawPeer peer;
+TEST_P(Http2AbuseTest, PingFloodIsTooManyPings) {
+  RawPeer peer(GetParam());
   const size_t fed = peer.FeedUntilFault(Raw(FrameType::kPing, 0, 0, "12345678"), 1000);
   EXPECT_EQ(fed, 4u);
   EXPECT_EQ(peer.GoawayText(), "too_many_pings");
   ExpectFault(peer, Http2Fault::kPingFlood, kEnhanceYourCalm);
 }
 
-TEST(Http2AbuseTest, PingsInOneReadWithoutReadingTheAnswers) {
-  RawPeer peer;
+TEST_P(Http2AbuseTest, PingsInOneReadWithoutReadingTheAnswers) {
+  RawPeer peer(GetParam());
   std::string pings;
   for (int i = 0; i < 5000; ++i) pings += Raw(FrameType::kPing, 0, 0, "12345678");
   EXPECT_FALSE(peer.Feed(pings).ok());
   ExpectFault(peer, Http2Fault::kPingFlood, kEnhanceYourCalm);
 }
 
-TEST(Http2AbuseTest, EmptyDataFrames) {
-  RawPeer peer;
+TEST_P(Http2AbuseTest, EmptyDataFrames) {
+  RawPeer peer(GetParam());
   ASSERT_TRUE(peer.Feed(RawRequest(1, "/a.B/C", false)).ok());
   const size_t fed = peer.FeedUntilFault(Raw(FrameType::kData, 0, 1, ""), 10'000);
   EXPECT_EQ(fed, net_limits::kEmptyFrameBurst + 1);
   ExpectFault(peer, Http2Fault::kEmptyFrameFlood, kEnhanceYourCalm);
 }
 
-TEST(Http2AbuseTest, DataFramesOfPaddingOnly) {
-  RawPeer peer;
+TEST_P(Http2AbuseTest, DataFramesOfPaddingOnly) {
+  RawPeer peer(GetParam());
   ASSERT_TRUE(peer.Feed(RawRequest(1, "/a.B/C", false)).ok());
   const size_t fed = peer.FeedUntilFault(Raw(FrameType::kData, 0x8, 1, {"\x2\0\0", 3}), 10'000);
   EXPECT_EQ(fed, net_limits::kEmptyFrameBurst + 1);
   EXPECT_EQ(peer.server->fault(), Http2Fault::kEmptyFrameFlood);
 }
 
-TEST(Http2AbuseTest, PriorityFrames) {
-  RawPeer peer;
+TEST_P(Http2AbuseTest, PriorityFrames) {
+  RawPeer peer(GetParam());
   const size_t fed =
       peer.FeedUntilFault(Raw(FrameType::kPriority, 0, 1, {"\0\0\0\0\x10", 5}), 10'000);
   EXPECT_EQ(fed, net_limits::kEmptyFrameBurst + 1);
   ExpectFault(peer, Http2Fault::kEmptyFrameFlood, kEnhanceYourCalm);
 }
 
-TEST(Http2AbuseTest, UnknownFramesAreSkipped) {
-  RawPeer peer;
+TEST_P(Http2AbuseTest, UnknownFramesAreSkipped) {
+  RawPeer peer(GetParam());
   EXPECT_EQ(
       peer.FeedUntilFault(Raw(static_cast<FrameType>(0x42), 0xff, 3, std::string(1000, '?')), 100),
       100u);
@@ -239,8 +244,8 @@ TEST(Http2AbuseTest, UnknownFramesAreSkipped) {
   EXPECT_TRUE(peer.server->Output().empty());
 }
 
-TEST(Http2AbuseTest, ContinuationFlood) {
-  RawPeer peer;
+TEST_P(Http2AbuseTest, ContinuationFlood) {
+  RawPeer peer(GetParam());
   ASSERT_TRUE(peer.Feed(Raw(FrameType::kHeaders, 0, 1, RawHeaderBlock("/a"))).ok());
   const size_t fed = peer.FeedUntilFault(Raw(FrameType::kContinuation, 0, 1, ""), 10'000);
   EXPECT_EQ(fed, net_limits::kContinuationsMax + 1);
@@ -248,8 +253,8 @@ TEST(Http2AbuseTest, ContinuationFlood) {
 }
 
 // One entry of the dynamic table, named over and over by one byte: 16 KiB that decode to 64 MiB.
-TEST(Http2AbuseTest, HeaderBombIsCutEarly) {
-  RawPeer peer;
+TEST_P(Http2AbuseTest, HeaderBombIsCutEarly) {
+  RawPeer peer(GetParam());
   std::string block = RawHeaderBlock("/a");
   block += "\x40\x01x\x7f";             // literal with indexing, name "x", value of 127 + ...
   block += std::string("\x81\x1e", 2);  // ... 3841 bytes
@@ -260,8 +265,8 @@ TEST(Http2AbuseTest, HeaderBombIsCutEarly) {
   ExpectFault(peer, Http2Fault::kHeaderFlood, kEnhanceYourCalm);
 }
 
-TEST(Http2AbuseTest, SomewhatTooLargeHeadersCostTheirStreamOnly) {
-  SessionPair pair;
+TEST_P(Http2AbuseTest, SomewhatTooLargeHeadersCostTheirStreamOnly) {
+  SessionPair pair(GetParam());
   HeaderList headers = GrpcHeaders("/a.B/C");
   for (int i = 0; i < 1000; ++i)
     headers.emplace_back("key-" + std::to_string(i), std::string(40, 'v'));
@@ -274,8 +279,8 @@ TEST(Http2AbuseTest, SomewhatTooLargeHeadersCostTheirStreamOnly) {
   EXPECT_TRUE(pair.listener.at(small.id).ended);
 }
 
-TEST(Http2AbuseTest, BadStreamsWithoutEnd) {
-  RawPeer peer;
+TEST_P(Http2AbuseTest, BadStreamsWithoutEnd) {
+  RawPeer peer(GetParam());
   size_t fed = 0;
   for (uint32_t id = 1; fed < 10'000; id += 2, ++fed) {
     if (!peer.Feed(Raw(FrameType::kHeaders, kEndHeaders, id, "")).ok()) break;
@@ -286,8 +291,8 @@ TEST(Http2AbuseTest, BadStreamsWithoutEnd) {
   ExpectFault(peer, Http2Fault::kBadStreamFlood, kEnhanceYourCalm);
 }
 
-TEST(Http2AbuseTest, AfterAFaultNothingIsSentButTheGoaway) {
-  RawPeer peer;
+TEST_P(Http2AbuseTest, AfterAFaultNothingIsSentButTheGoaway) {
+  RawPeer peer(GetParam());
   ASSERT_TRUE(peer.Feed(RawRequest(1, "/a.B/C", true)).ok());
   net::Http2Stream& stream = *peer.listener.at(1).stream;
   ASSERT_FALSE(peer.Feed(Raw(FrameType::kPing, 0, 0, "1")).ok());

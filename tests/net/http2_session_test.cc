@@ -14,10 +14,15 @@ namespace {
 using net::Http2Code;
 using net::Http2Fault;
 
+// Of ours and of the oracle, which so are told to agree.
+class Http2SessionTest : public testing::TestWithParam<Implementation> {};
+INSTANTIATE_TEST_SUITE_P(Both, Http2SessionTest, testing::Values(kOurs, kOracle),
+                         [](const auto& info) { return std::string(info.param.name); });
+
 constexpr size_t kWindow = net_limits::kStreamWindowBytes;
 
-TEST(Http2SessionTest, RequestAndAnswerCross) {
-  SessionPair pair;
+TEST_P(Http2SessionTest, RequestAndAnswerCross) {
+  SessionPair pair(GetParam());
   ClientStream& call = pair.client.Open(GrpcHeaders("/a.B/C"), GrpcFrame("ping"), true);
   ASSERT_TRUE(pair.Exchange());
   RecordingListener::Request& request = pair.listener.at(call.id);
@@ -37,12 +42,12 @@ TEST(Http2SessionTest, RequestAndAnswerCross) {
   EXPECT_EQ(pair.server->streams_open(), 0u);
 }
 
-TEST(Http2SessionTest, EveryCutOfTheBytesGivesTheSameEvents) {
+TEST_P(Http2SessionTest, EveryCutOfTheBytesGivesTheSameEvents) {
   Http2Client client;
   ClientStream& call = client.Open(GrpcHeaders("/a.B/C"), GrpcFrame("message"), true);
   const std::string bytes = client.Output();
   for (size_t cut = 0; cut <= bytes.size(); ++cut) {
-    RawPeer peer({}, false);
+    RawPeer peer(GetParam(), {}, false);
     ASSERT_TRUE(peer.Feed(std::string_view(bytes).substr(0, cut)).ok()) << cut;
     ASSERT_TRUE(peer.Feed(std::string_view(bytes).substr(cut)).ok()) << cut;
     EXPECT_EQ(peer.listener.at(call.id).body, GrpcFrame("message")) << cut;
@@ -50,8 +55,8 @@ TEST(Http2SessionTest, EveryCutOfTheBytesGivesTheSameEvents) {
   }
 }
 
-TEST(Http2SessionTest, SettingsAnnounceTheLimits) {
-  RawPeer peer(net::Http2Options{.streams_max = 77, .keepalive = {}}, false);
+TEST_P(Http2SessionTest, SettingsAnnounceTheLimits) {
+  RawPeer peer(GetParam(), net::Http2Options{.streams_max = 77, .keepalive = {}}, false);
   peer.server->Pump(peer.now);
   const std::vector<RawFrame> frames = ParseFrames(peer.server->Output());
   ASSERT_FALSE(frames.empty());
@@ -61,8 +66,8 @@ TEST(Http2SessionTest, SettingsAnnounceTheLimits) {
   EXPECT_NE(frames[0].payload.find(std::string_view("\0\x6\0\x1\0\0", 6)), std::string::npos);
 }
 
-TEST(Http2SessionTest, SettingsOfThePeerAreNoticed) {
-  RawPeer peer({}, false);
+TEST_P(Http2SessionTest, SettingsOfThePeerAreNoticed) {
+  RawPeer peer(GetParam(), {}, false);
   EXPECT_FALSE(peer.server->settings_received());
   ASSERT_TRUE(peer.Feed(RawGreeting()).ok());
   EXPECT_TRUE(peer.server->settings_received());
@@ -70,8 +75,8 @@ TEST(Http2SessionTest, SettingsOfThePeerAreNoticed) {
 
 // --- flow control ------------------------------------------------------------
 
-TEST(Http2SessionTest, UnconsumedBytesStopAtTheWindow) {
-  SessionPair pair;
+TEST_P(Http2SessionTest, UnconsumedBytesStopAtTheWindow) {
+  SessionPair pair(GetParam());
   ClientStream& call = pair.client.Open(GrpcHeaders("/a.B/C"), std::string(3 * kWindow, 'x'), true);
   ASSERT_TRUE(pair.Exchange());
   RecordingListener::Request& request = pair.listener.at(call.id);
@@ -85,8 +90,8 @@ TEST(Http2SessionTest, UnconsumedBytesStopAtTheWindow) {
   EXPECT_TRUE(request.ended);
 }
 
-TEST(Http2SessionTest, OneFullStreamDoesNotStopAnother) {
-  SessionPair pair;
+TEST_P(Http2SessionTest, OneFullStreamDoesNotStopAnother) {
+  SessionPair pair(GetParam());
   for (int i = 0; i < 8; ++i)
     pair.client.Open(GrpcHeaders("/a.B/C"), std::string(2 * kWindow, 'x'), true);
   ASSERT_TRUE(pair.Exchange());
@@ -95,8 +100,9 @@ TEST(Http2SessionTest, OneFullStreamDoesNotStopAnother) {
   EXPECT_TRUE(pair.listener.at(call.id).ended);
 }
 
-TEST(Http2SessionTest, BodyWaitsForTheClientsWindow) {
-  SessionPair pair({}, Http2ClientOptions{.stream_window = 1000, .open_windows = false});
+TEST_P(Http2SessionTest, BodyWaitsForTheClientsWindow) {
+  SessionPair pair(GetParam(), {},
+                   Http2ClientOptions{.stream_window = 1000, .open_windows = false});
   ClientStream& call = pair.client.Open(GrpcHeaders("/a.B/C"), GrpcFrame(""), true);
   ASSERT_TRUE(pair.Exchange());
   pair.Answer(call.id, std::string(5000, 'y'));
@@ -114,8 +120,8 @@ TEST(Http2SessionTest, BodyWaitsForTheClientsWindow) {
   EXPECT_TRUE(GrpcStatusOf(call).ok());
 }
 
-TEST(Http2SessionTest, MessagesOfAStreamGoOutInOrder) {
-  SessionPair pair;
+TEST_P(Http2SessionTest, MessagesOfAStreamGoOutInOrder) {
+  SessionPair pair(GetParam());
   ClientStream& call = pair.client.Open(GrpcHeaders("/a.B/C"), "", false);
   ASSERT_TRUE(pair.Exchange());
   net::Http2Stream& stream = *pair.listener.at(call.id).stream;
@@ -133,8 +139,9 @@ TEST(Http2SessionTest, MessagesOfAStreamGoOutInOrder) {
   EXPECT_FALSE(call.ended);
 }
 
-TEST(Http2SessionTest, OutputIsBoundedUntilItIsTaken) {
-  SessionPair pair({}, Http2ClientOptions{.stream_window = 1 << 30, .connection_window = 1 << 30});
+TEST_P(Http2SessionTest, OutputIsBoundedUntilItIsTaken) {
+  SessionPair pair(GetParam(), {},
+                   Http2ClientOptions{.stream_window = 1 << 30, .connection_window = 1 << 30});
   ClientStream& call = pair.client.Open(GrpcHeaders("/a.B/C"), GrpcFrame(""), true);
   ASSERT_TRUE(pair.Exchange());
   const size_t size = 50 << 20;
@@ -153,8 +160,8 @@ TEST(Http2SessionTest, OutputIsBoundedUntilItIsTaken) {
 
 // --- ends --------------------------------------------------------------------
 
-TEST(Http2SessionTest, ClientsResetClosesWithItsCode) {
-  SessionPair pair;
+TEST_P(Http2SessionTest, ClientsResetClosesWithItsCode) {
+  SessionPair pair(GetParam());
   ClientStream& call = pair.client.Open(GrpcHeaders("/a.B/C"), "", false);
   ASSERT_TRUE(pair.Exchange());
   pair.client.Cancel(call);
@@ -163,8 +170,8 @@ TEST(Http2SessionTest, ClientsResetClosesWithItsCode) {
   EXPECT_EQ(pair.listener.at(call.id).close_code, Http2Code::kCancel);
 }
 
-TEST(Http2SessionTest, OurResetReachesTheClientAndSilencesTheStream) {
-  SessionPair pair;
+TEST_P(Http2SessionTest, OurResetReachesTheClientAndSilencesTheStream) {
+  SessionPair pair(GetParam());
   ClientStream& call = pair.client.Open(GrpcHeaders("/a.B/C"), "", false);
   ASSERT_TRUE(pair.Exchange());
   pair.server->Reset(*pair.listener.at(call.id).stream, Http2Code::kRefusedStream);
@@ -176,8 +183,8 @@ TEST(Http2SessionTest, OurResetReachesTheClientAndSilencesTheStream) {
   EXPECT_FALSE(pair.listener.at(call.id).ended);
 }
 
-TEST(Http2SessionTest, AnswerBeforeTheRequestEndsStopsTheClientWithoutError) {
-  SessionPair pair;
+TEST_P(Http2SessionTest, AnswerBeforeTheRequestEndsStopsTheClientWithoutError) {
+  SessionPair pair(GetParam());
   ClientStream& call = pair.client.Open(GrpcHeaders("/a.B/C"), "", false);
   ASSERT_TRUE(pair.Exchange());
   pair.Answer(call.id, "early");
@@ -189,8 +196,8 @@ TEST(Http2SessionTest, AnswerBeforeTheRequestEndsStopsTheClientWithoutError) {
   EXPECT_EQ(pair.listener.closed, 1u);
 }
 
-TEST(Http2SessionTest, DestroyingTheSessionClosesItsStreams) {
-  SessionPair pair;
+TEST_P(Http2SessionTest, DestroyingTheSessionClosesItsStreams) {
+  SessionPair pair(GetParam());
   const int32_t id = pair.client.Open(GrpcHeaders("/a.B/C"), "", false).id;
   ASSERT_TRUE(pair.Exchange());
   pair.server.reset();
@@ -198,8 +205,8 @@ TEST(Http2SessionTest, DestroyingTheSessionClosesItsStreams) {
   EXPECT_EQ(pair.listener.at(id).close_code, Http2Code::kCancel);
 }
 
-TEST(Http2SessionTest, HalfCloseKeepsOurHalfOpen) {
-  SessionPair pair;
+TEST_P(Http2SessionTest, HalfCloseKeepsOurHalfOpen) {
+  SessionPair pair(GetParam());
   ClientStream& call = pair.client.Open(GrpcHeaders("/a.B/C"), GrpcFrame("all"), true);
   ASSERT_TRUE(pair.Exchange());
   EXPECT_TRUE(pair.listener.at(call.id).ended);
@@ -210,8 +217,8 @@ TEST(Http2SessionTest, HalfCloseKeepsOurHalfOpen) {
 }
 
 // A client that has not seen our SETTINGS yet may open more: those it can open again.
-TEST(Http2SessionTest, StreamsBeyondTheLimitAreRefused) {
-  RawPeer peer(net::Http2Options{.streams_max = 3, .keepalive = {}}, false);
+TEST_P(Http2SessionTest, StreamsBeyondTheLimitAreRefused) {
+  RawPeer peer(GetParam(), net::Http2Options{.streams_max = 3, .keepalive = {}}, false);
   ASSERT_TRUE(peer.Feed(RawGreeting()).ok());
   for (uint32_t i = 0; i < 5; ++i)
     ASSERT_TRUE(peer.Feed(RawRequest(2 * i + 1, "/a.B/C", true)).ok());
@@ -225,8 +232,8 @@ TEST(Http2SessionTest, StreamsBeyondTheLimitAreRefused) {
   EXPECT_EQ(refused, 2u);
 }
 
-TEST(Http2SessionTest, ShutdownLetsCallsFinishAndRefusesLaterOnes) {
-  SessionPair pair;
+TEST_P(Http2SessionTest, ShutdownLetsCallsFinishAndRefusesLaterOnes) {
+  SessionPair pair(GetParam());
   ClientStream& call = pair.client.Open(GrpcHeaders("/a.B/C"), GrpcFrame(""), true);
   ASSERT_TRUE(pair.Exchange());
   pair.server->Shutdown();
@@ -243,8 +250,8 @@ TEST(Http2SessionTest, ShutdownLetsCallsFinishAndRefusesLaterOnes) {
   EXPECT_TRUE(pair.server->finished());
 }
 
-TEST(Http2SessionTest, ShutdownOfAnIdleConnectionFinishesIt) {
-  SessionPair pair;
+TEST_P(Http2SessionTest, ShutdownOfAnIdleConnectionFinishesIt) {
+  SessionPair pair(GetParam());
   ASSERT_TRUE(pair.Exchange());
   pair.server->Shutdown();
   pair.Exchange();
@@ -252,8 +259,8 @@ TEST(Http2SessionTest, ShutdownOfAnIdleConnectionFinishesIt) {
   EXPECT_EQ(pair.server->fault(), Http2Fault::kNone);
 }
 
-TEST(Http2SessionTest, GoawayOfTheClientFinishesAnIdleSession) {
-  RawPeer peer;
+TEST_P(Http2SessionTest, GoawayOfTheClientFinishesAnIdleSession) {
+  RawPeer peer(GetParam());
   ASSERT_TRUE(peer.Feed(Raw(net::FrameType::kGoaway, 0, 0, std::string(8, '\0'))).ok());
   peer.server->Pump(peer.now);
   EXPECT_TRUE(peer.server->finished());
@@ -262,8 +269,8 @@ TEST(Http2SessionTest, GoawayOfTheClientFinishesAnIdleSession) {
 
 // --- keepalive ---------------------------------------------------------------
 
-TEST(Http2SessionTest, SilentPeerIsPingedAndItsAnswerCounts) {
-  SessionPair pair;
+TEST_P(Http2SessionTest, SilentPeerIsPingedAndItsAnswerCounts) {
+  SessionPair pair(GetParam());
   ASSERT_TRUE(pair.Exchange());
   pair.now = pair.server->next_tick();
   ASSERT_TRUE(pair.server->Tick(pair.now).ok());
@@ -275,8 +282,8 @@ TEST(Http2SessionTest, SilentPeerIsPingedAndItsAnswerCounts) {
   EXPECT_EQ(pair.server->fault(), Http2Fault::kNone);
 }
 
-TEST(Http2SessionTest, UnansweredPingEndsTheConnection) {
-  RawPeer peer;
+TEST_P(Http2SessionTest, UnansweredPingEndsTheConnection) {
+  RawPeer peer(GetParam());
   ASSERT_TRUE(peer.server->Tick(peer.server->next_tick()).ok());
   const Status status = peer.server->Tick(peer.server->next_tick());
   EXPECT_EQ(status.code(), StatusCode::kUnavailable);
@@ -285,7 +292,7 @@ TEST(Http2SessionTest, UnansweredPingEndsTheConnection) {
   EXPECT_EQ(peer.GoawayCode(), 0u);
 }
 
-TEST(Http2SessionTest, FaultNamesAreDistinct) {
+TEST_P(Http2SessionTest, FaultNamesAreDistinct) {
   std::map<std::string_view, int> names;
   for (size_t i = 0; i < net::kHttp2FaultsCount; ++i)
     ++names[net::FaultName(static_cast<Http2Fault>(i))];

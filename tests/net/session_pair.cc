@@ -54,8 +54,9 @@ void RecordingListener::OnClosed(net::Http2Stream& stream, net::Http2Code code) 
   ++closed;
 }
 
-SessionPair::SessionPair(net::Http2Options options, Http2ClientOptions client_options)
-    : server(net::MakeNghttp2Session(listener, options, now)), client(client_options) {}
+SessionPair::SessionPair(Implementation implementation, net::Http2Options options,
+                         Http2ClientOptions client_options)
+    : server(implementation.make(listener, options, now)), client(client_options) {}
 
 bool SessionPair::ToServer() {
   std::string bytes;
@@ -95,8 +96,8 @@ void SessionPair::Answer(int32_t id, std::string body) {
   server->SubmitTrailers(stream, trailers);
 }
 
-RawPeer::RawPeer(net::Http2Options options, bool greet)
-    : server(net::MakeNghttp2Session(listener, options, now)) {
+RawPeer::RawPeer(Implementation implementation, net::Http2Options options, bool greet)
+    : server(implementation.make(listener, options, now)) {
   if (!greet) return;
   CHECK(Feed(RawGreeting()).ok());
   server->Pump(now);

@@ -9,9 +9,10 @@
 #include <vector>
 
 #include "net/http2_frame.h"
+#include "net/http2_server_session.h"
 #include "net/http2_session.h"
-#include "net/nghttp2_session.h"
 #include "tests/net/http2_client.h"
+#include "tests/net/oracle/nghttp2_session.h"
 
 namespace metastore::net_test {
 
@@ -41,9 +42,21 @@ class RecordingListener final : public net::Http2Listener {
   size_t open_max = 0;  // most streams at once
 };
 
+// The two that a test can be run with: ours and the oracle.
+using MakeSession = std::unique_ptr<net::Http2Session> (*)(net::Http2Listener& listener,
+                                                           const net::Http2Options& options,
+                                                           MonoTime now);
+struct Implementation {
+  const char* name;
+  MakeSession make;
+};
+inline constexpr Implementation kOurs{"Ours", net::MakeHttp2Session};
+inline constexpr Implementation kOracle{"Oracle", net::MakeNghttp2Session};
+
 class SessionPair final {
  public:
-  explicit SessionPair(net::Http2Options options = {}, Http2ClientOptions client_options = {});
+  explicit SessionPair(Implementation implementation = kOurs, net::Http2Options options = {},
+                       Http2ClientOptions client_options = {});
 
   // Moves bytes both ways until none is left. False once the server reports a fault.
   bool Exchange();
@@ -62,7 +75,8 @@ class SessionPair final {
 // A server session that is fed bytes by hand.
 class RawPeer final {
  public:
-  explicit RawPeer(net::Http2Options options = {}, bool greet = true);
+  explicit RawPeer(Implementation implementation = kOurs, net::Http2Options options = {},
+                   bool greet = true);
 
   Status Feed(std::string_view bytes);
   // Feeds `frame` until the session reports a fault, at most `limit` times; how often it was fed.

@@ -10,7 +10,6 @@
 #include "io/sim/sim_world.h"
 #include "raft/raft_core.h"
 #include "raft/tail_log.h"
-#include "server/batch_policy.h"
 #include "server/proposals.h"
 #include "server/reads.h"
 
@@ -100,27 +99,19 @@ class CallsTest : public testing::Test, public CallReceiver {
   std::unique_ptr<Reads> reads_;
 };
 
-TEST_F(CallsTest, NaturalPolicyTakesEverythingAtOnce) {
-  NaturalBatchPolicy policy;
-  const BatchDecision decision = policy.Decide(17, MonoTime{5});
-  EXPECT_EQ(decision.take, 17u);
-  EXPECT_EQ(decision.ask_again, MonoTime::Max());
-}
-
 TEST_F(CallsTest, ResolveReturnsTheCallOfThatIdOnly) {
   WriteOutcome& first = StartWrite({.counter = 1});
   WriteOutcome& second = StartWrite({.counter = 2});
   Run();
   EXPECT_EQ(proposals_->pending(), 2u);
-  WriteAnswer answer;
-  answer.applied.revision = Revision(42);
-  proposals_->Resolve(Id(2), std::move(answer));
-  proposals_->Resolve(Id(3), ToStatus(errors::kTimeout));  // nobody's: ignored
+  proposals_->Resolve({.request = Id(2), .revision = Revision(42)}, Term(7));
+  proposals_->Resolve({.request = Id(3)}, Term(7));  // nobody's: ignored
   Run();
   EXPECT_EQ(first.returns, 0);
   ASSERT_EQ(second.returns, 1);
   ASSERT_TRUE(second.result.ok());
   EXPECT_EQ(second.result->applied.revision, Revision(42));
+  EXPECT_EQ(second.result->term, Term(7));
 }
 
 TEST_F(CallsTest, TakeAndPutBackKeepTheOrder) {
@@ -174,7 +165,7 @@ TEST_F(CallsTest, WritesBeyondTheBytesAreRefusedUntilSomeReturn) {
   Run();
   ASSERT_EQ(writes_[2].returns, 1);
   EXPECT_EQ(writes_[2].result.status(), ToStatus(errors::kTooManyRequests));
-  proposals_->Resolve(Id(1), WriteAnswer{});
+  proposals_->Resolve({.request = Id(1)}, Term(1));
   const WriteOutcome& later = StartWrite({.counter = 4, .command = std::string(big, 'x')});
   Run();
   EXPECT_EQ(later.returns, 0);
@@ -234,13 +225,17 @@ TEST_F(CallsTest, ReadsThatWaitTogetherShareOneRound) {
   const std::vector<raft::ReadState> states = voter.Settle();
   ASSERT_EQ(states.size(), 1u);
   std::vector<ReadCall*> ready;
-  reads_->Serve(states[0].index, ready);
+  reads_->Serve(states[0].index, 2, ready);
   EXPECT_TRUE(ready.empty()) << "not confirmed yet";
   reads_->Confirm(states[0]);
-  reads_->Serve(states[0].index - 1, ready);
+  reads_->Serve(states[0].index - 1, 2, ready);
   EXPECT_TRUE(ready.empty()) << "not applied yet";
-  reads_->Serve(states[0].index, ready);
+  reads_->Serve(states[0].index, 2, ready);
+  ASSERT_EQ(ready.size(), 2u) << "no more than asked for";
+  EXPECT_TRUE(reads_->Servable(states[0].index));
+  reads_->Serve(states[0].index, 2, ready);
   ASSERT_EQ(ready.size(), 3u);
+  EXPECT_FALSE(reads_->Servable(states[0].index));
   for (ReadCall* call : ready) {
     call->result = ReadAnswer{};
     call->Return(runtime_);

@@ -214,7 +214,12 @@ TEST_F(ConfigTest, ValuesOutOfRangeAreRefused) {
                {"--wal-depth=3", "must be from 1 to 2"},
                {"--wal-durable-method=osync", "must be one of: dsync, fdatasync, linked"},
                {"--storage-engine=lsm", "must be one of: memory"},
-               {"--batch-policy=adaptive", "must be one of: natural"},
+               {"--batch-policy=eager", "must be one of: natural, adaptive, off"},
+               {"--batch-min-batch-size=300", "must not be below --batch-min-batch-size"},
+               {"--batch-max-batch-size=0", "must be from 1"},
+               {"--batch-min-timeout=1s", "must not be below --batch-min-timeout"},
+               {"--batch-load-threshold=1", "above 0 and below 1"},
+               {"--batch-load-threshold=much", "above 0 and below 1"},
                {"--reactors=65", "must be from 1 to 64"},
                {"--cpu-list=0-", "expected CPU numbers"},
                {"--cpu-list=0,1", "names 2 CPUs for 1 reactors"},
@@ -344,6 +349,27 @@ TEST_F(ConfigTest, ProcessSourcesHoldTheEnvironment) {
 }
 
 // --- file
+
+TEST_F(ConfigTest, BatchBlockOfTheFileChoosesTheAdaptivePolicy) {
+  const StatusOr<ParsedConfig> parsed = ParseFile(
+      "batch:\n"
+      "  enable: true\n"
+      "  min_batch_size: 2\n"
+      "  max_batch_size: 64\n"
+      "  min_timeout: 1ms\n"
+      "  max_timeout: 4ms\n"
+      "  load_threshold: 0.5\n");
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  const StorageConfig& storage = parsed->config.storage;
+  EXPECT_EQ(storage.batch_policy, BatchPolicyKind::kAdaptive);
+  EXPECT_EQ(storage.batch.size_min, 2u);
+  EXPECT_EQ(storage.batch.size_max, 64u);
+  EXPECT_EQ(storage.batch.wait_min, Milliseconds(1));
+  EXPECT_EQ(storage.batch.wait_max, Milliseconds(4));
+  EXPECT_EQ(storage.batch.load_threshold, 0.5);
+  ExpectProblem(ParseFile("batch: {enable: true, policy: off}"), "asks for the adaptive policy");
+  ExpectProblem(ParseFile("batch: {size: 5}"), "batch.size: no such setting");
+}
 
 TEST_F(ConfigTest, FileSetsEverything) {
   const StatusOr<ParsedConfig> parsed = ParseFile(

@@ -37,6 +37,7 @@ server::Config NodeHarness::MakeConfig() const {
   config.cluster.initial_cluster = {{"default", {config.member.listen_peer_urls[0].ToString()}}};
   config.raft.snapshot_count = options_.snapshot_count;
   config.storage.wal_depth = options_.wal_depth;
+  config.storage.batch_policy = options_.batch_policy;
   config.storage.wal_segment_bytes = options_.segment_bytes;
   config.runtime.reactors = options_.reactors;
   return config;

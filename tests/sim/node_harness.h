@@ -21,6 +21,7 @@ struct HarnessOptions {
   int reactors = 1;
   uint64_t snapshot_count = 10000;
   int wal_depth = 1;
+  server::BatchPolicyKind batch_policy = server::BatchPolicyKind::kNatural;
   uint64_t segment_bytes = 256 * limits::kKiB;
   sim::SimOptions world;
 };

@@ -101,13 +101,18 @@ struct RunResult {
   uint64_t writes = 0;
 };
 
+constexpr server::BatchPolicyKind kPolicies[] = {server::BatchPolicyKind::kNatural,
+                                                 server::BatchPolicyKind::kAdaptive,
+                                                 server::BatchPolicyKind::kOff};
+
 // One life of a seed: a few crashes of random kinds at random times, with a disk that is sometimes
 // slow and sometimes fails, which must stop the node rather than lose a write.
 RunResult RunSeed(uint64_t seed, int reactors) {
   NodeHarness harness({.seed = seed,
                        .reactors = reactors,
                        .snapshot_count = 50,
-                       .wal_depth = 1 + static_cast<int>(seed % 2)});
+                       .wal_depth = 1 + static_cast<int>(seed % 2),
+                       .batch_policy = kPolicies[seed % 5 < 2 ? seed % 5 + 1 : 0]});
   Prng prng(seed * 77);
   harness.disk().options().spike_max = Seconds(2);
   harness.disk().faults().Set(sim::SimFault::kSpike, 500);
@@ -215,6 +220,35 @@ TEST_P(NodeSim, LonePutsCostOneDurableWriteEachAndIdleCostsNone) {
   }
   EXPECT_EQ(harness.disk().counters().durable_writes - before, kPuts);
   harness.world().Await(harness.client_runtime(), client.Reset());
+}
+
+// Durable writes and acknowledged writes of eight clients on a disk that takes 5 ms a write.
+struct Shared {
+  uint64_t flushes = 0;
+  uint64_t writes = 0;
+};
+Shared RunPolicy(server::BatchPolicyKind policy, int reactors) {
+  NodeHarness harness({.seed = 9, .reactors = reactors, .batch_policy = policy});
+  EXPECT_EQ(harness.Boot(), OkStatus());
+  harness.world().RunFor(Seconds(1));
+  harness.disk().options().latency = Milliseconds(5);
+  const uint64_t before = harness.disk().counters().durable_writes;
+  harness.StartWorkload({.writers = 8, .operations_max = 25, .deletes = false, .swaps = false});
+  harness.world().RunFor(Seconds(5));
+  const uint64_t flushes = harness.disk().counters().durable_writes - before;
+  harness.StopWorkload();
+  ExpectIntact(harness);
+  return {flushes, harness.history().writes().size()};
+}
+
+TEST_P(NodeSim, NaturalAndAdaptiveShareFlushesAndOffDoesNot) {
+  const Shared natural = RunPolicy(server::BatchPolicyKind::kNatural, GetParam());
+  const Shared adaptive = RunPolicy(server::BatchPolicyKind::kAdaptive, GetParam());
+  const Shared off = RunPolicy(server::BatchPolicyKind::kOff, GetParam());
+  EXPECT_GT(natural.writes, 50u);
+  EXPECT_LT(natural.flushes, natural.writes * 3 / 4);
+  EXPECT_LT(adaptive.flushes, adaptive.writes * 3 / 4);
+  EXPECT_GE(off.flushes, off.writes);
 }
 
 INSTANTIATE_TEST_SUITE_P(Reactors, NodeSim, testing::Values(1, 2));

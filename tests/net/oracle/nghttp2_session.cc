@@ -1,4 +1,4 @@
-#include "net/nghttp2_session.h"
+#include "tests/net/oracle/nghttp2_session.h"
 
 #include <nghttp2/nghttp2.h>
 
@@ -10,7 +10,7 @@
 #include "io/base/check.h"
 #include "net/http2_frame.h"
 #include "net/http2_guard.h"
-#include "net/nghttp2_stream.h"
+#include "tests/net/oracle/nghttp2_stream.h"
 
 namespace metastore::net {
 namespace {
@@ -32,31 +32,6 @@ nghttp2_nv MakeNv(std::string_view name, std::string_view value) {
   return nghttp2_nv{Bytes(name), Bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE};
 }
 
-Http2Fault FaultOf(uint32_t goaway_code) {
-  switch (static_cast<Http2Code>(goaway_code)) {
-    case Http2Code::kNoError:
-      return Http2Fault::kNone;
-    case Http2Code::kFlowControlError:
-      return Http2Fault::kFlowControl;
-    case Http2Code::kFrameSizeError:
-      return Http2Fault::kFrameSize;
-    case Http2Code::kCompressionError:
-      return Http2Fault::kCompression;
-    case Http2Code::kEnhanceYourCalm:
-      return Http2Fault::kSettingsFlood;  // nghttp2's own limit: entries of a SETTINGS
-    case Http2Code::kInternalError:
-      return Http2Fault::kMemory;
-    case Http2Code::kProtocolError:
-    case Http2Code::kSettingsTimeout:
-    case Http2Code::kStreamClosed:
-    case Http2Code::kRefusedStream:
-    case Http2Code::kCancel:
-    case Http2Code::kConnectError:
-      return Http2Fault::kProtocol;
-  }
-  return Http2Fault::kProtocol;
-}
-
 class Nghttp2Session final : public Http2Session {
  public:
   Nghttp2Session(Http2Listener& listener, const Http2Options& options, MonoTime now);
@@ -67,6 +42,7 @@ class Nghttp2Session final : public Http2Session {
   Status Feed(MonoTime now, std::string_view bytes) override;
   void SubmitHeaders(Http2Stream& stream, std::span<const Http2Header> headers, bool end) override;
   void SendData(Http2Stream& stream, std::string_view head, std::string body) override;
+  size_t Respond(Http2Stream& stream, Http2Answer answer) override;
   void SubmitTrailers(Http2Stream& stream, std::span<const Http2Header> trailers) override;
   void Reset(Http2Stream& stream, Http2Code code) override;
   void Consumed(Http2Stream& stream, size_t bytes) override;
@@ -449,6 +425,15 @@ void Nghttp2Session::SendData(Http2Stream& handle, std::string_view head, std::s
   chunk.body = std::move(body);
   stream.unsent += chunk.left();
   if (std::exchange(stream.deferred, false)) nghttp2_session_resume_data(session_, stream.id);
+}
+
+size_t Nghttp2Session::Respond(Http2Stream& stream, Http2Answer answer) {
+  if (fault_ != Http2Fault::kNone || static_cast<Stream&>(stream).reset) return 0;
+  const size_t bytes = answer.head.size() + answer.body.size();
+  SubmitHeaders(stream, answer.headers.list, false);
+  SendData(stream, answer.head, std::move(answer.body));
+  SubmitTrailers(stream, answer.trailers.list);
+  return bytes;
 }
 
 void Nghttp2Session::SubmitTrailers(Http2Stream& handle, std::span<const Http2Header> trailers) {

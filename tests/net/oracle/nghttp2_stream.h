@@ -2,7 +2,6 @@
 // under way.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -11,18 +10,9 @@
 #include "io/signal.h"
 #include "net/fifo.h"
 #include "net/http2_session.h"
+#include "net/http2_streams.h"
 
 namespace metastore::net {
-
-// Body bytes that wait for the peer's windows.
-struct BodyChunk {
-  std::array<char, Http2Session::kHeadBytesMax> head{};
-  size_t head_bytes = 0;
-  std::string body;
-  size_t sent = 0;
-
-  size_t left() const { return head_bytes + body.size() - sent; }
-};
 
 struct Nghttp2Stream final : Http2Stream, io::ListLink {
   Fifo<BodyChunk> chunks;
@@ -43,6 +33,32 @@ struct Nghttp2Stream final : Http2Stream, io::ListLink {
     deferred = ending = reset = false;
   }
 };
+
+// Of the GOAWAY that nghttp2 sends.
+inline Http2Fault FaultOf(uint32_t goaway_code) {
+  switch (static_cast<Http2Code>(goaway_code)) {
+    case Http2Code::kNoError:
+      return Http2Fault::kNone;
+    case Http2Code::kFlowControlError:
+      return Http2Fault::kFlowControl;
+    case Http2Code::kFrameSizeError:
+      return Http2Fault::kFrameSize;
+    case Http2Code::kCompressionError:
+      return Http2Fault::kCompression;
+    case Http2Code::kEnhanceYourCalm:
+      return Http2Fault::kSettingsFlood;  // nghttp2's own limit: entries of a SETTINGS
+    case Http2Code::kInternalError:
+      return Http2Fault::kMemory;
+    case Http2Code::kProtocolError:
+    case Http2Code::kSettingsTimeout:
+    case Http2Code::kStreamClosed:
+    case Http2Code::kRefusedStream:
+    case Http2Code::kCancel:
+    case Http2Code::kConnectError:
+      return Http2Fault::kProtocol;
+  }
+  return Http2Fault::kProtocol;
+}
 
 // The header block under way; a connection has at most one.
 struct HeaderBlock {

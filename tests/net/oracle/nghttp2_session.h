@@ -1,6 +1,6 @@
-// The Http2Session made of nghttp2's frame and HPACK code. What it adds: flood limits on our clock,
-// keepalive, a bounded output buffer, bodies sent without a copy into nghttp2, and one object a
-// stream.
+// The Http2Session made of nghttp2's frame code: what Http2ServerSession is held against in tests,
+// fuzzing and benchmarks. It adds flood limits on our clock, keepalive, a bounded output buffer,
+// bodies sent without a copy into nghttp2, and one object a stream.
 //
 // nghttp2 queues what it frames later; its queues are bounded by: one response (headers, data,
 // trailers) a stream, of which there are at most streams_max; kControlFramesQueuedMax answers to

@@ -1,0 +1,21 @@
+// What a Group measures, beside what it can tell at any time (GroupStatus). Owned by it, on its
+// core.
+#pragma once
+
+#include "io/metrics.h"
+#include "server/op_counts.h"
+
+namespace metastore::server {
+
+inline constexpr Duration kSnapshotBounds[] = {
+    Milliseconds(10),   Milliseconds(20),   Milliseconds(40),    Milliseconds(80),
+    Milliseconds(160),  Milliseconds(320),  Milliseconds(640),   Milliseconds(1280),
+    Milliseconds(2560), Milliseconds(5120), Milliseconds(10240), Milliseconds(20480),
+    Milliseconds(40960)};
+
+struct GroupMetrics {
+  OpCounts ops;  // since start, what the log held and had to be applied again included
+  io::Histogram snapshot_save{kSnapshotBounds};
+};
+
+}  // namespace metastore::server

@@ -1,0 +1,64 @@
+// Mutations: bugs planted in the log and its recovery, by which the tests prove that they would
+// find such. Only the build option MS_MUTATIONS compiles them in, never into a release; tests then
+// switch them on, one at a time. docs/MUTATIONS.md says what protects against each and what finds
+// it.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#ifdef MS_MUTATIONS
+#include <span>
+#endif
+
+namespace metastore::wal {
+
+enum class Mutation : uint8_t {
+  kNone,
+  kAckAtSubmit,         // ops complete when their frame is submitted
+  kAckOutOfOrder,       // a frame is acknowledged before the one in front of it
+  kErrorAcknowledged,   // a failed write counts as a durable one
+  kPromiseHigh,         // a frame promises itself
+  kPromiseSkipped,      // no promise follows the last frame
+  kDepthExceeded,       // one frame more in flight than the depth
+  kHardStateLast,       // a hard state goes behind the entries of its append
+  kRestateSkipped,      // a segment does not restate the groups
+  kReuseEarly,          // a segment is reused before a durable frame says that it is free
+  kDrainedIgnored,      // a segment is freed before its rewrites and purges are durable
+  kEpochNotDurable,     // an open completes before its epoch is durable
+  kDirectoryNotSynced,  // a new segment's name is not made durable
+  kFirstFlushSkipped,   // recovery acts on what is in a cache only
+  kTailRewriteSkipped,  // the accepted tail is not written again
+  kCutEarly,            // the cut begins one block early
+  kCutNotFlushed,       // the zeros of a cut are not flushed
+  kZeroWindowSmall,     // a cut zeroes one block only
+  kBeyondKept,          // segments after the cut stay
+  kBodyUnchecked,       // a frame's body is not verified
+  kChainUnchecked,      // a frame need not follow the one before
+  kOldEpochAccepted,    // a frame of an earlier epoch may follow a later one's
+  kRecycledAccepted,    // a header hash is not bound to its segment
+  kFooterUnchecked,     // a footer is trusted without its hash
+  kFooterEarly,         // a footer counts although its frame may be torn
+  kPromisesIgnored,     // damage is taken for a torn tail
+  kReadErrorIgnored,    // what cannot be read counts as zeros
+};
+
+#ifdef MS_MUTATIONS
+
+struct MutationName {
+  Mutation mutation = Mutation::kNone;
+  std::string_view name;
+};
+// All but kNone.
+std::span<const MutationName> Mutations();
+// Plants this one instead of any other, in the whole process; kNone: none.
+void Plant(Mutation mutation);
+bool Mutated(Mutation mutation);
+
+#else
+
+constexpr bool Mutated(Mutation) { return false; }
+
+#endif
+
+}  // namespace metastore::wal
