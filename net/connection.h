@@ -30,6 +30,7 @@ struct ConnectionHost {
   GrpcCallPool& calls;
   io::StopToken draining;  // finish what is under way, begin nothing
   io::StopToken stopped;   // end now
+  uint64_t hash_seed;      // of tables whose keys the peer chooses
 };
 
 enum class Protocol : uint8_t { kUndecided, kHttp2, kHttp1, kNeither };

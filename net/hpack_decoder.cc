@@ -9,7 +9,9 @@ namespace {
 
 constexpr size_t kHeaderOverheadBytes = 32;  // RFC 9113 6.5.2
 constexpr size_t kFloodFactor = 4;  // times the limit: no longer one stream's problem but an attack
-constexpr size_t kListBytesKept = 4096;       // memory of a large list is not kept
+constexpr size_t kListBytesKept = 4096;  // memory of a large list is not kept
+constexpr size_t kHeadersKept =
+    kListBytesKept / kHeaderOverheadBytes;    // nor of one of many headers
 constexpr size_t kBlockRememberedMax = 1024;  // and its block is not remembered
 constexpr uint64_t kStaticEntries = 61;       // RFC 7541 appendix A
 
@@ -46,6 +48,10 @@ void HeaderList::Clear() {
   sizes.clear();
   headers.clear();
   if (bytes.capacity() > kListBytesKept) std::string().swap(bytes);
+  if (sizes.capacity() > kHeadersKept) {
+    std::vector<std::pair<size_t, size_t>>().swap(sizes);
+    std::vector<Http2Header>().swap(headers);
+  }
   list_bytes = 0;
   facts = RequestFacts();
   malformed = false;
@@ -137,7 +143,7 @@ bool HeaderDecoder::Add(std::string_view name, std::string_view value) {
 // Where the list under way is from now on.
 HeaderList& HeaderDecoder::Remember(std::string_view block) {
   if (block.empty() || block.size() > kBlockRememberedMax) return list_;
-  if (list_.malformed || list_.bytes.size() > kListBytesKept) return list_;
+  if (list_.malformed || list_.list_bytes > kListBytesKept) return list_;
   const TableUse use = TableUseOf(block);
   if (use.changes) return list_;
   --table_version_;  // it did not change after all

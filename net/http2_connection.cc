@@ -44,7 +44,8 @@ class Http2Connection final {
                                        .calls_max = host.options.streams_max}),
         session_(MakeHttp2Session(grpc_,
                                   Http2Options{.streams_max = host.options.streams_max,
-                                               .keepalive = host.options.keepalive},
+                                               .keepalive = host.options.keepalive,
+                                               .hash_seed = host.hash_seed},
                                   host.runtime.Now())),
         settings_due_(host.runtime.Now() + host.options.preface_timeout) {
     grpc_.Attach(*session_);

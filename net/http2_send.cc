@@ -287,11 +287,14 @@ void Http2ServerSession::SendDueUpdates() {
   for (ServerStream* stream : streams_.All()) Consumed(*stream, 0);
 }
 
+// Framed at once where that is possible: streams that come and are reset while a send is under way
+// fill the output then, and so stop the reader.
 void Http2ServerSession::Reset(Http2Stream& handle, Http2Code code) {
   auto& stream = static_cast<ServerStream&>(handle);
   if (Over(stream)) return;
   Abandon(stream, code);
-  stream.reset_due = true;
+  stream.reset_due = !control_.empty() || output_full();
+  if (!stream.reset_due) SendReset(stream.id, code);
 }
 
 // --- pumping -----------------------------------------------------------------

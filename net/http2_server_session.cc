@@ -39,7 +39,8 @@ Http2ServerSession::Http2ServerSession(Http2Listener& listener, const Http2Optio
     : listener_(listener),
       streams_max_(options.streams_max),
       guard_(options.keepalive, now),
-      now_(now) {
+      now_(now),
+      streams_(options.hash_seed) {
   SendGreeting(options);
 }
 

@@ -131,6 +131,7 @@ struct KeepaliveOptions {
 struct Http2Options {
   uint32_t streams_max = net_limits::kStreamsMax;
   KeepaliveOptions keepalive;
+  uint64_t hash_seed = 0;  // not known to the peer, which could choose colliding stream ids
 };
 
 class Http2Session {

@@ -92,6 +92,14 @@ std::vector<ServerStream*> Http2Streams::All() const {
   return all;
 }
 
+size_t Http2Streams::SearchLength(int32_t id) const {
+  const size_t mask = slots_.size() - 1;
+  size_t slot = Home(id);
+  size_t length = 1;
+  for (; slots_[slot] != nullptr && slots_[slot]->id != id; slot = (slot + 1) & mask) ++length;
+  return length;
+}
+
 void Http2Streams::Insert(ServerStream& stream) {
   size_t slot = Home(stream.id);
   while (slots_[slot] != nullptr) slot = (slot + 1) & (slots_.size() - 1);

@@ -1,8 +1,9 @@
 // Http2Streams: the streams of one server session, found by id, and the objects that are free for
 // the next ones. Pure; owned by one session.
 //
-// Ids only grow and streams mostly end in about the order in which they began, so the table is
-// addressed by the id itself: neighbours in time are neighbours in memory and seldom collide.
+// The table is addressed by a seeded hash. The id itself would do for streams that end in about the
+// order in which they began; but those that stay (watches) then form a run, which every later
+// stream whose place is within it has to pass, and a client could choose ids of one place.
 //
 // A stream is in the table while its protocol state is open or half-closed. Taken out of it
 // (Close), it is gone for the peer, and waits for its OnClosed; Free ends it.
@@ -14,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "io/base/hash.h"
 #include "io/signal.h"
 #include "net/fifo.h"
 #include "net/http2_header_rules.h"
@@ -65,7 +67,8 @@ struct ServerStream final : Http2Stream, io::ListLink {
 
 class Http2Streams final {
  public:
-  Http2Streams() = default;
+  // `seed` is not known to the peer.
+  explicit Http2Streams(uint64_t seed) : seed_(seed) {}
   ~Http2Streams();  // CHECKs that all streams were freed
   Http2Streams(const Http2Streams&) = delete;
   Http2Streams& operator=(const Http2Streams&) = delete;
@@ -81,12 +84,17 @@ class Http2Streams final {
   size_t size() const { return count_; }  // of those that are not gone
   // Those that are not gone, in no order.
   std::vector<ServerStream*> All() const;
+  // Slots that a search for `id` looks at; at least one stream is there.
+  size_t SearchLength(int32_t id) const;
 
  private:
-  size_t Home(int32_t id) const { return (static_cast<size_t>(id) >> 1) & (slots_.size() - 1); }
+  size_t Home(int32_t id) const {
+    return MixSeed(seed_, static_cast<uint64_t>(id)) & (slots_.size() - 1);
+  }
   void Insert(ServerStream& stream);
   void Grow();
 
+  const uint64_t seed_;
   std::vector<ServerStream*> slots_;  // a power of two, at most half full; linear probing
   size_t count_ = 0;
   size_t made_ = 0;               // objects not in free_

@@ -27,7 +27,8 @@ ClientServer::ClientServer(io::Runtime& runtime, GrpcHandler& grpc, HttpHandler&
             .held_replies = held_replies_,
             .calls = calls_,
             .draining = draining_.token(),
-            .stopped = stopped_.token()},
+            .stopped = stopped_.token(),
+            .hash_seed = runtime.Random()},
       gate_(runtime.scheduler()) {
   CHECK(options_.Validate().empty());
 }

@@ -147,14 +147,26 @@ void Group::ProposeWaiting() {
         {.waiting = proposals_.waiting(), .flushing = flushing, .now = runtime_.Now()});
     if (decision.take == 0) return AskAgain(decision.ask_again);
     flushing = true;
-    payloads_.clear();
-    proposals_.Take(std::min(decision.take, kProposeBatchMax), payloads_);
-    const raft::ProposeResult result = core_->Propose(payloads_);
-    if (result.code == raft::ProposeCode::kAccepted) continue;
-    if (result.code == raft::ProposeCode::kForwarded) continue;
-    proposals_.PutBack(payloads_);  // a full quota, a transfer: again after the next apply or tick
-    return;
+    if (!ProposeOldest(decision.take)) return;  // again after the next apply or tick
   }
+}
+
+// False: raft does not take all of them now: a full quota, a transfer.
+bool Group::ProposeOldest(size_t count) {
+  while (count > 0) {
+    const size_t batch = std::min(count, kProposeBatchMax);
+    count -= batch;
+    payloads_.clear();
+    proposals_.Take(batch, payloads_);
+    const raft::ProposeResult result = core_->Propose(payloads_);
+    if (result.code != raft::ProposeCode::kAccepted &&
+        result.code != raft::ProposeCode::kForwarded) {
+      proposals_.PutBack(payloads_);
+      return false;
+    }
+    metrics_.batches.Count(payloads_.size());
+  }
+  return true;
 }
 
 void Group::AskAgain(MonoTime when) {
@@ -341,6 +353,8 @@ GroupStatus Group::status() const {
   status.leader_changes_total = leader_changes_total_;
   status.proposals = proposals_.stats();
   status.proposals_pending = proposals_.pending();
+  status.proposals_waiting = proposals_.waiting();
+  status.batch = batch_policy_->state();
   status.reads_pending = reads_.pending();
   status.quota_bytes = options_.quota_bytes;
   status.log_accepting = log_.accepting();

@@ -66,6 +66,8 @@ struct GroupStatus {
   uint64_t leader_changes_total = 0;
   ProposalStats proposals;
   size_t proposals_pending = 0;
+  size_t proposals_waiting = 0;  // of these, not yet given to raft
+  BatchState batch;
   size_t reads_pending = 0;
   uint64_t quota_bytes = 0;
   bool log_accepting = true;
@@ -113,6 +115,7 @@ class Group final : public CallReceiver {
   void Schedule();
   void Pump();
   void ProposeWaiting();
+  bool ProposeOldest(size_t count);
   void AskAgain(MonoTime when);
   void HandleReady(raft::Ready ready);
   void SubmitAppend(raft::AppendTask task);

@@ -13,8 +13,23 @@ inline constexpr Duration kSnapshotBounds[] = {
     Milliseconds(2560), Milliseconds(5120), Milliseconds(10240), Milliseconds(20480),
     Milliseconds(40960)};
 
+// Batches given to raft, and the proposals in them.
+struct BatchCounts {
+  uint64_t proposals = 0;
+  uint64_t batches = 0;
+
+  void Count(size_t taken) {
+    proposals += taken;
+    ++batches;
+  }
+  double average() const {
+    return batches == 0 ? 0 : static_cast<double>(proposals) / static_cast<double>(batches);
+  }
+};
+
 struct GroupMetrics {
   OpCounts ops;  // since start, what the log held and had to be applied again included
+  BatchCounts batches;
   io::Histogram snapshot_save{kSnapshotBounds};
 };
 

@@ -32,6 +32,20 @@ void AddRaft(const GroupStatus& group, io::MetricList& list) {
              uint64_t{group.reads_pending});
 }
 
+void AddBatches(const GroupStatus& group, const BatchCounts& counts, io::MetricList& list) {
+  list.Counter("metastore_batch_proposals_total", "Writes given to raft.", counts.proposals);
+  list.Counter("metastore_batch_batches_total", "Batches they were given in.", counts.batches);
+  list.Gauge("metastore_batch_average_size", "Writes a batch, since start.", counts.average());
+  list.Gauge("metastore_batch_load", "What the batch policy takes for the load, 0 to 1.",
+             group.batch.load);
+  list.Gauge("metastore_batch_size", "Writes the batch policy waits for; 0: for none.",
+             uint64_t{group.batch.batch_size});
+  list.Gauge("metastore_batch_wait_seconds", "The longest it waits for them.",
+             static_cast<double>(group.batch.wait.ns) / 1e9);
+  list.Gauge("metastore_batch_buffer_length", "Writes that wait to be given to raft.",
+             uint64_t{group.proposals_waiting});
+}
+
 void AddStore(const GroupStatus& group, io::MetricList& list) {
   const engine::Stats& engine = group.engine;
   list.Gauge("etcd_server_quota_backend_bytes", "Quota of stored bytes; 0: none.",
@@ -79,6 +93,7 @@ void AddGroupMetrics(const Group& group, io::MetricList& list) {
   AddRaft(status, list);
   AddStore(status, list);
   const GroupMetrics& metrics = group.metrics();
+  AddBatches(status, metrics.batches, list);
   AddOps(metrics.ops, list);
   list.Add("metastore_snapshot_save_seconds", "Time to write a snapshot, durable included.",
            metrics.snapshot_save);

@@ -9,7 +9,7 @@ Proposals::~Proposals() { CHECK(pending_.empty()); }
 
 void Proposals::Admit(ProposeCall& call) {
   const size_t bytes = call.command.size();
-  if (pending_.size() >= limits::kProposalsMax || bytes_ + bytes > limits::kProposalsBytesMax) {
+  if (!HasRoom(bytes)) {
     ++stats_.refused_total;
     call.Fail(errors::kTooManyRequests);
     call.Return(runtime_);
@@ -21,12 +21,20 @@ void Proposals::Admit(ProposeCall& call) {
   bytes_ += bytes;
   if (call.op != nullptr) ++readers_;
   ++stats_.admitted_total;
+  waiting_bytes_ += bytes;
   waiting_.push_back(std::move(call.command));
+}
+
+bool Proposals::HasRoom(size_t bytes) const {
+  const size_t calls = std::max(pending_.size(), waiting_.size());
+  return calls < limits::kProposalsMax &&
+         std::max(bytes_, waiting_bytes_) + bytes <= limits::kProposalsBytesMax;
 }
 
 void Proposals::Take(size_t count, std::vector<raft::Payload>& payloads) {
   CHECK_LE(count, waiting_.size());
   for (size_t i = 0; i < count; ++i) {
+    waiting_bytes_ -= waiting_.front().size();
     payloads.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }
@@ -34,6 +42,7 @@ void Proposals::Take(size_t count, std::vector<raft::Payload>& payloads) {
 
 void Proposals::PutBack(std::span<raft::Payload> payloads) {
   for (auto it = payloads.rbegin(); it != payloads.rend(); ++it) {
+    waiting_bytes_ += it->size();
     waiting_.push_front(std::move(*it));
   }
 }
@@ -96,6 +105,7 @@ void Proposals::Expire(MonoTime now) { stats_.expired_total += FailBefore(now, e
 
 void Proposals::FailAll(const ClientError& error) {
   waiting_.clear();
+  waiting_bytes_ = 0;
   stats_.failed_total += FailBefore(MonoTime::Max(), error);
 }
 

@@ -7,7 +7,8 @@
 //
 // Invariants
 //  1. Every admitted call is returned exactly once: by Resolve, Expire or FailAll.
-//  2. bytes_ and the number of calls never exceed the limits.
+//  2. Neither the calls nor the commands that wait, whose calls may have expired, ever exceed the
+//     limits of count and bytes.
 #pragma once
 
 #include <deque>
@@ -66,6 +67,7 @@ class Proposals final {
  private:
   using PendingMap = absl::flat_hash_map<engine::RequestId, ProposeCall*>;
 
+  bool HasRoom(size_t bytes) const;
   void Remove(PendingMap::iterator at);
   void Fail(const engine::RequestId& id, const ClientError& error);
   size_t FailBefore(MonoTime now, const ClientError& error);
@@ -73,6 +75,7 @@ class Proposals final {
   io::Runtime& runtime_;
   PendingMap pending_;  // all admitted
   std::deque<raft::Payload> waiting_;
+  size_t waiting_bytes_ = 0;
   std::vector<engine::RequestId> ended_;  // scratch of FailBefore
   size_t bytes_ = 0;
   size_t readers_ = 0;  // of pending_, those whose answer needs reads

@@ -36,6 +36,7 @@ class Recovery final {
   io::Task<Status> Cut();
   io::Task<Status> Discard(ScannedFile& file);
   io::Task<Status> Zero(ScannedFile& file, uint64_t from);
+  io::Task<StatusOr<bool>> UntouchedSincePrepared(ScannedFile& file);
   io::Task<Status> SortFiles();
   io::Task<Status> MakeTailDurable();
   io::Task<Status> RewriteFrame(Segment& segment, uint32_t ordinal);
@@ -221,21 +222,35 @@ bool Recovery::Reusable(const ScannedFile& file) const {
          file.file->size() == options_.segment_bytes;
 }
 
+// False: it is where a segment's first write was torn, of which neither header has arrived. That
+// write was in flight, so it is the only trace of that segment.
+io::Task<StatusOr<bool>> Recovery::UntouchedSincePrepared(ScannedFile& file) {
+  StatusOr<bool> zeros = co_await AllZeros(*file.window, kSegmentHeaderBytes, kInFlightBytes);
+  co_return zeros;
+}
+
 // Every file to its place: segments, the pool, or away.
 io::Task<Status> Recovery::SortFiles() {
   std::vector<std::string> useless;
   for (ScannedFile& file : scan_.files()) {
-    file.window.reset();
     result_->next_file_number = std::max(result_->next_file_number, file.number + 1);
     const bool active = file.has_header && file.header.state == SegmentState::kActive;
     if (file.kind == FileKind::kLive) {
+      file.window.reset();
       Segment& segment = result_->segments.Get(file.header.segment);
       segment.file = {file.number, std::move(file.file), file.header.recycled};
     } else if (Reusable(file)) {
-      const bool leftovers = active || file.header.recycled;
+      bool leftovers = active || file.header.recycled;
+      if (!leftovers) {
+        const StatusOr<bool> zeros = co_await UntouchedSincePrepared(file);
+        if (!zeros.ok()) co_return zeros.status();
+        leftovers = !*zeros;
+      }
+      file.window.reset();
       result_->free_files.push_back({file.number, std::move(file.file), leftovers});
     } else {
       useless.push_back(file.path);
+      file.window.reset();
       file.file.reset();
     }
   }

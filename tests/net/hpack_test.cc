@@ -152,6 +152,16 @@ TEST(HeaderDecoderTest, MalformedAndLargeBlocksAreNotRemembered) {
   }
 }
 
+// "via" without a value: a byte each on the wire, some fifty in memory.
+TEST(HeaderDecoderTest, BlocksOfManyHeadersAreNotRemembered) {
+  Decoding decoding;
+  const std::string block = RawHeaderBlock("/a.B/C") + std::string(900, '\xbc');
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_NE(decoding.Decode(block), "broken");
+    EXPECT_EQ(decoding.number, 0u);
+  }
+}
+
 TEST(HeaderDecoderTest, TableUseOfEachForm) {
   struct Case {
     std::string block;

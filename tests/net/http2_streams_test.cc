@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "io/base/prng.h"
@@ -22,7 +23,7 @@ void CloseAndFree(Http2Streams& streams, ServerStream& stream) {
 TEST(Http2StreamsTest, AgreesWithAMap) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     Prng prng(seed);
-    Http2Streams streams;
+    Http2Streams streams(seed);
     std::map<int32_t, ServerStream*> map;
     int32_t next = 1;
     for (int step = 0; step < 2000; ++step) {
@@ -51,8 +52,31 @@ TEST(Http2StreamsTest, AgreesWithAMap) {
   }
 }
 
+// `kept` streams whose ids are `stride` apart stay: what searches for them and for later ones cost.
+size_t LongestSearch(int32_t kept, int32_t stride) {
+  Http2Streams streams(7);
+  int32_t id = 1;
+  for (int32_t i = 0; i < kept; ++i, id += stride) streams.Open(id);
+  size_t longest = 0;
+  for (const ServerStream* stream : streams.All())
+    longest = std::max(longest, streams.SearchLength(stream->id));
+  for (int32_t i = 0; i < 4 * kept; ++i, id += 2)
+    longest = std::max(longest, streams.SearchLength(id));
+  for (ServerStream* stream : streams.All()) CloseAndFree(streams, *stream);
+  return longest;
+}
+
+TEST(Http2StreamsTest, StreamsThatStayDoNotSlowDownLaterOnes) {
+  EXPECT_LT(LongestSearch(1'000, 2), 100u);
+  EXPECT_LT(LongestSearch(16'384, 2), 100u);
+}
+
+TEST(Http2StreamsTest, NoChoiceOfIdsMakesSearchesLong) {
+  EXPECT_LT(LongestSearch(16'384, 1 << 16), 100u);  // equal in all bits that a plain table looks at
+}
+
 TEST(Http2StreamsTest, AReusedStreamIsLikeNew) {
-  Http2Streams streams;
+  Http2Streams streams(1);
   ServerStream& first = streams.Open(1);
   first.user = &streams;
   first.headers_number = 7;

@@ -165,11 +165,37 @@ TEST_F(CallsTest, WritesBeyondTheBytesAreRefusedUntilSomeReturn) {
   Run();
   ASSERT_EQ(writes_[2].returns, 1);
   EXPECT_EQ(writes_[2].result.status(), ToStatus(errors::kTooManyRequests));
+  std::vector<raft::Payload> taken;
+  proposals_->Take(2, taken);
   proposals_->Resolve({.request = Id(1)}, Term(1));
   const WriteOutcome& later = StartWrite({.counter = 4, .command = std::string(big, 'x')});
   Run();
   EXPECT_EQ(later.returns, 0);
   EXPECT_EQ(proposals_->pending(), 2u);
+}
+
+// As when the disk hangs: raft takes nothing, and calls come and expire.
+TEST_F(CallsTest, CommandsOfExpiredWritesStillCount) {
+  const MonoTime deadline = runtime_.Now() + Seconds(7);
+  const std::string big(limits::kProposalsBytesMax / 2, 'x');
+  for (uint64_t i = 1; i <= 2; ++i)
+    StartWrite({.counter = i, .command = big, .deadline = deadline});
+  Run();
+  proposals_->Expire(deadline);
+  EXPECT_EQ(proposals_->pending(), 0u);
+  const WriteOutcome& refused = StartWrite({.counter = 3, .command = "x"});
+  Run();
+  ASSERT_EQ(refused.returns, 1);
+  EXPECT_EQ(refused.result.status(), ToStatus(errors::kTooManyRequests));
+  std::vector<raft::Payload> taken;
+  proposals_->Take(1, taken);
+  const WriteOutcome& admitted = StartWrite({.counter = 4, .command = "x"});
+  Run();
+  EXPECT_EQ(admitted.returns, 0);
+  proposals_->PutBack(taken);
+  const WriteOutcome& again = StartWrite({.counter = 5, .command = "x"});
+  Run();
+  EXPECT_EQ(again.returns, 1);
 }
 
 // One voter that leads: its read rounds come out of the next Ready.

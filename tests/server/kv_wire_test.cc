@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "io/base/coding.h"
 #include "io/base/prng.h"
 #include "rpc.pb.h"
 #include "server/kv_codec.h"
@@ -162,6 +163,29 @@ TEST(KvWire, StrangeFormsAreLeftToProtobuf) {
     RangeFields range;
     EXPECT_FALSE(DecodePutWire(bytes, put)) << testing::PrintToString(bytes);
     EXPECT_FALSE(DecodeRangeWire(bytes, range)) << testing::PrintToString(bytes);
+  }
+}
+
+// `value` in `length` bytes, which may be more than it needs.
+std::string Varint(uint64_t value, size_t length) {
+  std::string bytes;
+  for (size_t i = 0; i < length; ++i, value >>= 7)
+    bytes.push_back(static_cast<char>((value & 0x7f) | (i + 1 < length ? 0x80 : 0)));
+  return bytes;
+}
+
+TEST(KvWire, NumbersOfEveryLengthAreReadAsProtobufDoes) {
+  constexpr uint64_t kValues[] = {
+      0, 1, 2, uint64_t{1} << 31, 1ULL << 32, (1ULL << 32) + 1, 1ULL << 63, UINT64_MAX};
+  for (const uint64_t value : kValues) {
+    for (size_t length = VarintBytes(value); length <= kVarintBytesMax; ++length) {
+      for (uint8_t field = 3; field <= 13; ++field) {
+        const std::string bytes =
+            "\x0a\x01k" + std::string(1, static_cast<char>(field << 3)) + Varint(value, length);
+        EXPECT_EQ(CheckPut(bytes), field <= 6) << int{field} << " " << value << " " << length;
+        EXPECT_TRUE(CheckRange(bytes)) << int{field} << " " << value << " " << length;
+      }
+    }
   }
 }
 

@@ -6,160 +6,10 @@
 // all that was acknowledged; then it must work on.
 #include <gtest/gtest.h>
 
-#include "tests/wal/wal_fixture.h"
+#include "tests/wal/crash_script.h"
 
 namespace metastore::wal {
 namespace {
-
-struct Step {
-  GroupId group;
-  std::vector<OwnedRecord> records;
-  bool reopen = false;
-};
-
-std::vector<Step> MakeScript(uint64_t seed) {
-  Prng prng(seed);
-  std::map<GroupId, GroupModel> model;
-  std::vector<Step> steps;
-  uint64_t term = 1;
-  for (int i = 0; i < 170; ++i) {
-    if (i == 60 || i == 61 || i == 120) {
-      steps.push_back({GroupId(), {}, true});
-      continue;
-    }
-    const GroupId id(1 + prng.Below(3));
-    GroupModel& group = model[id];
-    Step step{id, {}, false};
-    const uint64_t choice = prng.Below(20);
-    const uint64_t last = group.last().value();
-    const std::string bytes(prng.Between(10, 9000), static_cast<char>('a' + i % 26));
-    if (choice < 12) {
-      step.records.push_back(HardState(Concat("h", i)));
-      step.records.push_back(Entry(last + 1, term, bytes));
-      if (choice < 4) step.records.push_back(Entry(last + 2, term, Concat("second ", i)));
-    } else if (choice < 14 && last > group.purged.index.value() + 2) {
-      step.records.push_back(Entry(last - 1, ++term, bytes));
-    } else if (choice == 14 && last > group.purged.index.value()) {
-      step.records.push_back({RecordKind::kTruncate, Term(), LogIndex(last), ""});
-    } else if (choice == 15) {
-      step.records.push_back(
-          {RecordKind::kSnapshotMeta, Term(term), LogIndex(last + 5), Concat("meta ", i)});
-      step.records.push_back(HardState(Concat("installed ", i)));
-    } else if (choice >= 16 && !group.entries.empty()) {
-      const auto& [index, entry] = *std::prev(group.entries.end());
-      step.records.push_back({RecordKind::kPurge, entry.first, index, ""});
-    } else {
-      step.records.push_back(HardState(Concat("only ", i)));
-    }
-    for (const OwnedRecord& record : step.records) group.Apply(record);
-    steps.push_back(std::move(step));
-  }
-  return steps;
-}
-
-// What the log must hold after each number of steps.
-std::vector<LogModel> States(const std::vector<Step>& steps) {
-  std::vector<LogModel> states(1);
-  for (const Step& step : steps) {
-    LogModel next = states.back();
-    for (const OwnedRecord& record : step.records) next[step.group].Apply(record);
-    states.push_back(std::move(next));
-  }
-  return states;
-}
-
-struct Progress {
-  size_t begun = 0;  // steps
-  size_t acknowledged = 0;
-  uint64_t boots = 0;  // greatest boot count seen
-};
-
-// Steps until the machine dies or the script ends. True: it ended.
-bool RunScript(WalMachine& machine, const std::vector<Step>& steps, Progress& progress) {
-  const auto dead = [&] { return machine.machine().dead(); };
-  if (!machine.TryOpen()) return false;
-  progress.boots = std::max(progress.boots, machine.log().boot_count());
-  for (const Step& step : steps) {
-    if (step.reopen) {
-      if (!machine.TryClose() || !machine.TryOpen()) return false;
-      progress.boots = std::max(progress.boots, machine.log().boot_count());
-    } else {
-      TestOp op;
-      Status submitted;
-      do {
-        machine.WaitFor([&] { return dead() || machine.log().stats().segments_prepared > 0; });
-        if (dead()) return false;
-        ++progress.begun;
-        submitted = machine.Submit(step.group, step.records, op);
-        if (!submitted.ok()) --progress.begun;
-        if (!submitted.ok()) machine.world().RunFor(Milliseconds(1));
-      } while (absl::IsResourceExhausted(submitted) && !dead());
-      if (dead()) {
-        machine.Bury();
-        return false;
-      }
-      CHECK(submitted.ok());
-      machine.WaitFor([&] { return dead() || op.done; });
-      if (dead()) {
-        machine.Bury();
-        return false;
-      }
-    }
-    progress.begun = std::max(progress.begun, progress.acknowledged + 1);
-    ++progress.acknowledged;
-  }
-  return true;
-}
-
-std::string Describe(const LogModel& model) {
-  std::string text;
-  for (const auto& [id, group] : model) {
-    text += Concat("group ", id.value(), ": ", group.hard_state, ", ", group.snapshot_meta,
-                   ", purged ", group.purged.term.value(), "/", group.purged.index.value(),
-                   ", last ", group.last().value(), " of ", group.entries.size(), "; ");
-    for (const auto& [index, entry] : group.entries) {
-      text += Concat(index.value(), ":", entry.first.value(), ":", entry.second.size(),
-                     entry.second.substr(0, 1), " ");
-    }
-  }
-  return text;
-}
-
-void CheckRecovered(WalMachine& machine, const std::vector<LogModel>& states,
-                    const Progress& progress) {
-  const Status opened = machine.Open();
-  ASSERT_TRUE(opened.ok()) << opened;
-  EXPECT_GT(machine.log().boot_count(), progress.boots);
-  const StatusOr<LogModel> contents = machine.Contents();
-  ASSERT_TRUE(contents.ok()) << contents.status();
-  bool matches = false;
-  for (size_t n = progress.acknowledged; n <= progress.begun && !matches; ++n) {
-    LogModel expected = states[n];
-    std::erase_if(expected, [](const auto& item) { return item.second == GroupModel(); });
-    LogModel got = *contents;
-    std::erase_if(got, [](const auto& item) { return item.second == GroupModel(); });
-    matches = expected == got;
-  }
-  EXPECT_TRUE(matches) << "acknowledged " << progress.acknowledged << ", begun " << progress.begun
-                       << "\ngot " << Describe(*contents) << "\nexpected "
-                       << Describe(states[progress.acknowledged]) << "\nor "
-                       << Describe(states[progress.begun]);
-}
-
-// The log goes on: appends, and holds everything after one more open.
-void CheckGoesOn(WalMachine& machine) {
-  const LogModel before = *machine.Contents();
-  const uint64_t next = machine.log().LastIndex(GroupId(9)).value() + 1;
-  ASSERT_TRUE(machine.WaitFor([&] { return machine.log().accepting(); }));
-  machine.MustAppend(GroupId(9), {Entry(next, 99, "after the crash")});
-  machine.Reboot();
-  machine.MustOpen();
-  LogModel expected = before;
-  expected[GroupId(9)].Apply(Entry(next, 99, "after the crash"));
-  const StatusOr<LogModel> after = machine.Contents();
-  ASSERT_TRUE(after.ok()) << after.status();
-  EXPECT_TRUE(*after == expected);
-}
 
 struct CrashCase {
   sim::SimCrash crash;
@@ -171,28 +21,28 @@ class CrashTest : public ::testing::TestWithParam<CrashCase> {};
 
 TEST_P(CrashTest, NothingAcknowledgedIsLostAtAnyIo) {
   const CrashCase& test = GetParam();
-  const std::vector<Step> steps = MakeScript(3);
-  const std::vector<LogModel> states = States(steps);
+  const Script script(3);
   uint64_t io_count = 0;
   {
     WalMachine machine({.seed = 11, .depth = test.depth});
-    Progress progress;
-    ASSERT_TRUE(RunScript(machine, steps, progress));
+    SetScriptOptions(machine);
+    ScriptRun run(machine, script);
+    ASSERT_EQ(run.Run(), RunEnd::kEnded);
     io_count = machine.disk().io_count();
-    EXPECT_GT(machine.log().stats().segments_recycled, 0u);
+    EXPECT_GT(run.covered().sealed, 3u);
+    EXPECT_GT(run.covered().recycled, 0u);
+    EXPECT_GT(run.covered().rewritten, 0u);
   }
   ASSERT_GT(io_count, 200u);
   for (uint64_t k = 1; k < io_count && !HasFailure(); ++k) {
     SCOPED_TRACE(Concat("crash at I/O ", k));
     WalMachine machine({.seed = 11, .depth = test.depth});
+    SetScriptOptions(machine);
     machine.disk().CrashAt(k, test.crash, test.kind);
-    Progress progress;
-    if (RunScript(machine, steps, progress)) {
-      ADD_FAILURE() << "the crash did not happen";
-      continue;
-    }
-    CheckRecovered(machine, states, progress);
-    if (!HasFailure() && k % 4 == 0) CheckGoesOn(machine);
+    ScriptRun run(machine, script);
+    ASSERT_EQ(run.Run(), RunEnd::kDied) << "the crash did not happen";
+    ASSERT_EQ(CheckRecovered(machine, script, run.progress()), "");
+    if (k % 4 == 0) ASSERT_EQ(CheckGoesOn(machine), "");
   }
 }
 
@@ -210,29 +60,6 @@ INSTANTIATE_TEST_SUITE_P(
       const char* kind = test.param.kind == sim::SimCrashKind::kKill ? "Kill" : "PowerLoss";
       return Concat(crash, kind, test.param.depth);
     });
-
-TEST(CrashAgainTest, ASecondCrashDuringRecoveryLosesNothingEither) {
-  const std::vector<Step> steps = MakeScript(5);
-  const std::vector<LogModel> states = States(steps);
-  for (uint64_t k = 40; k < 400 && !::testing::Test::HasFailure(); k += 23) {
-    for (uint64_t second = 1; second < 40; ++second) {
-      SCOPED_TRACE(Concat("crash at I/O ", k, ", then ", second));
-      WalMachine machine({.seed = 12, .depth = 2});
-      machine.disk().CrashAt(k, sim::SimCrash::kTorn);
-      Progress progress;
-      if (RunScript(machine, steps, progress)) return;
-      machine.disk().CrashAt(second, sim::SimCrash::kTorn);
-      // Its boot may have begun, and then its count is spent.
-      if (machine.TryOpen()) {
-        progress.boots = std::max(progress.boots, machine.log().boot_count());
-        machine.Reboot();
-      }
-      machine.disk().CrashAt(0, sim::SimCrash::kNone);
-      CheckRecovered(machine, states, progress);
-      if (::testing::Test::HasFailure()) return;
-    }
-  }
-}
 
 // Appends `count` small entries and a purge of them all; whether the purge's frame sealed its
 // segment. `then` (if given) is submitted while that frame is in flight. `armed` is set before

@@ -5,39 +5,13 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/wal/wal_fixture.h"
-#include "wal/format.h"
+#include "tests/wal/crash_script.h"
 
 namespace metastore::wal {
 namespace {
 
 constexpr size_t kBlock = limits::kBlockBytes;
 constexpr size_t kSector = 512;
-
-struct PlacedFrame {
-  std::string path;
-  FrameHeader header;
-  uint64_t offset() const { return uint64_t{header.block} * kBlock; }
-};
-
-// Every intact frame header of the live segments, in order.
-std::vector<PlacedFrame> Frames(WalMachine& machine) {
-  std::vector<PlacedFrame> frames;
-  for (const std::string& path : machine.LivePaths()) {
-    SegmentHeader segment;
-    CHECK(DecodeSegmentHeader(machine.disk().ReadCached(path, 0, kBlock), segment) ==
-          Decoded::kGood);
-    for (uint32_t block = 1; block < machine.options().segment_bytes / kBlock; ++block) {
-      const std::string bytes = machine.disk().ReadCached(path, block * kBlock, kFrameHeaderBytes);
-      FrameHeader header;
-      const FramePlace place{segment.stream, segment.segment, block};
-      if (DecodeFrameHeader(bytes, place, header) == Decoded::kGood)
-        frames.push_back({path, header});
-    }
-  }
-  std::ranges::sort(frames, {}, [](const PlacedFrame& frame) { return frame.header.lsn; });
-  return frames;
-}
 
 // A log of `entries` entries of 300 bytes, the machine crashed right after the last was
 // acknowledged, before a promise.
@@ -392,6 +366,24 @@ TEST(RecoveryTest, AnotherSegmentSizeTakesEffectWithTheNextSegment) {
   machine.MustAppendRange(kGroup, 6, 9, 100);
   machine.Reopen();
   EXPECT_EQ(machine.Read(kGroup, 1, 10)->size(), 9u);
+}
+
+TEST(RecoveryTest, WhatATornFirstWriteLeftInASpareFileIsNoTornTailLater) {
+  WalMachine machine;
+  FillAndCrash(machine, 2);
+  const std::vector<std::string> live = machine.LivePaths();
+  for (const std::string& path : machine.disk().ListFiles()) {
+    if (std::ranges::count(live, path) > 0) continue;
+    machine.disk().WriteRaw(path, 40 * kBlock + kSector, std::string(kSector, 'x'));
+  }
+  machine.options().prepared_target = 2;  // these are taken, not new ones
+  machine.MustOpen();
+  while (machine.LivePaths().size() < 2) {
+    machine.MustAppend(
+        kGroup, {Entry(machine.log().LastIndex(kGroup).value() + 1, 1, std::string(20'000, 'y'))});
+  }
+  ASSERT_TRUE(machine.Close().ok());
+  EXPECT_EQ(VerdictText(Verify(machine).verdict), "CLEAN");
 }
 
 TEST(RecoveryTest, AnInterruptedPreparationIsRemoved) {

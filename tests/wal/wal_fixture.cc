@@ -1,6 +1,6 @@
 #include "tests/wal/wal_fixture.h"
 
-#include "wal/format.h"
+#include <algorithm>
 
 namespace metastore::wal {
 namespace {
@@ -94,7 +94,7 @@ Status WalMachine::Close() {
   return closed;
 }
 
-bool WalMachine::TryOpen() {
+bool WalMachine::TryOpen(Status* refused) {
   StatusOr<std::unique_ptr<Log>> opened = CancelledError("not yet");
   bool done = false;
   {
@@ -112,6 +112,10 @@ bool WalMachine::TryOpen() {
   if (machine_.dead()) {
     Bury();
     return false;
+  }
+  if (refused != nullptr) {
+    *refused = opened.status();
+    return opened.ok();
   }
   CHECK_EQ(std::string(opened.status().message()), "");
   return true;
@@ -195,6 +199,14 @@ void WalMachine::MustPurge(GroupId group, uint64_t through) {
   CHECK(op.status.ok());
 }
 
+bool WalMachine::WaitFor(const std::function<bool()>& done) {
+  const auto check = [&] {
+    if (on_event_ != nullptr) on_event_();
+    return done();
+  };
+  return world_.RunUntil(check, Seconds(60));
+}
+
 StatusOr<std::vector<ReadRecord>> WalMachine::Read(GroupId group, uint64_t begin, uint64_t end,
                                                    size_t bytes_max) {
   return world_.Await(*runtime_,
@@ -243,6 +255,25 @@ std::vector<std::string> WalMachine::LivePaths() {
     if (segment >= first_live) live.push_back(path);
   }
   return live;
+}
+
+std::vector<PlacedFrame> Frames(WalMachine& machine) {
+  std::vector<PlacedFrame> frames;
+  for (const std::string& path : machine.LivePaths()) {
+    SegmentHeader segment;
+    CHECK(DecodeSegmentHeader(machine.disk().ReadCached(path, 0, kBlockBytes), segment) ==
+          Decoded::kGood);
+    for (uint32_t block = 1; block < machine.options().segment_bytes / kBlockBytes; ++block) {
+      const std::string bytes =
+          machine.disk().ReadCached(path, block * kBlockBytes, kFrameHeaderBytes);
+      FrameHeader header;
+      const FramePlace place{segment.stream, segment.segment, block};
+      if (DecodeFrameHeader(bytes, place, header) == Decoded::kGood)
+        frames.push_back({path, header});
+    }
+  }
+  std::ranges::sort(frames, {}, [](const PlacedFrame& frame) { return frame.header.lsn; });
+  return frames;
 }
 
 }  // namespace metastore::wal

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -11,6 +12,7 @@
 
 #include "io/gate.h"
 #include "io/sim/sim_world.h"
+#include "wal/format.h"
 #include "wal/log.h"
 
 namespace metastore::wal {
@@ -89,8 +91,9 @@ class WalMachine final {
   // Open, expected to succeed.
   void MustOpen();
   Status Close();
-  // For runs in which the disk's hook may stop the machine: false, and Bury done, if it did.
-  bool TryOpen();
+  // For runs in which the disk's hook may stop the machine: false, and Bury done, if it did. An
+  // Open that fails puts its status into `refused`, and is false too; without one it is CHECKed.
+  bool TryOpen(Status* refused = nullptr);
   bool TryClose();
   // Close and Open.
   void Reopen();
@@ -108,7 +111,9 @@ class WalMachine final {
   void MustAppendRange(GroupId group, uint64_t first, uint64_t last, size_t bytes,
                        uint64_t term = 1);
   void MustPurge(GroupId group, uint64_t through);
-  bool WaitFor(const std::function<bool()>& done) { return world_.RunUntil(done, Seconds(60)); }
+  bool WaitFor(const std::function<bool()>& done);
+  // Called after each event while WaitFor waits, and hence TryOpen and TryClose; null: not.
+  void OnEvent(std::function<void()> on_event) { on_event_ = std::move(on_event); }
 
   StatusOr<std::vector<ReadRecord>> Read(GroupId group, uint64_t begin, uint64_t end,
                                          size_t bytes_max = 1 << 20);
@@ -124,6 +129,16 @@ class WalMachine final {
   io::Runtime* runtime_ = nullptr;
   LogOptions options_;
   std::unique_ptr<Log> log_;
+  std::function<void()> on_event_;
 };
+
+struct PlacedFrame {
+  std::string path;
+  FrameHeader header;
+  uint64_t offset() const { return uint64_t{header.block} * kBlockBytes; }
+  uint64_t end() const { return offset() + header.frame_bytes; }
+};
+// Every intact frame header of the live segments, in order.
+std::vector<PlacedFrame> Frames(WalMachine& machine);
 
 }  // namespace metastore::wal

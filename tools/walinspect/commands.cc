@@ -4,55 +4,12 @@
 #include <set>
 
 #include "io/base/check.h"
+#include "tools/walinspect/scan_run.h"
 #include "wal/group_log.h"
 #include "wal/replayer.h"
 
 namespace metastore::walinspect {
 namespace {
-
-// A running node may recycle a segment under the scan: damage counts only if it is found again.
-constexpr int kScanAttempts = 3;
-
-int ExitCode(wal::Verdict verdict) {
-  switch (verdict) {
-    case wal::Verdict::kClean:
-      return kExitClean;
-    case wal::Verdict::kTornTail:
-      return kExitTornTail;
-    case wal::Verdict::kCorrupt:
-      return kExitCorrupt;
-    case wal::Verdict::kForeign:
-      return kExitForeign;
-  }
-  CHECK_UNREACHABLE();
-}
-
-std::string_view FileName(std::string_view path) { return path.substr(path.rfind('/') + 1); }
-
-wal::ScanOptions OptionsOf(const Request& request) {
-  return {.directory = request.directory, .identity = request.identity};
-}
-
-io::Task<Status> RunScan(wal::LogScan& scan, wal::LogVisitor& visitor) {
-  Status opened = co_await scan.OpenFiles();
-  if (!opened.ok()) co_return opened;
-  if (scan.files().empty()) co_return NotFoundError("no log segments in the directory");
-  Status headers = co_await scan.ReadHeaders();
-  if (!headers.ok()) co_return headers;
-  Status walked = co_await scan.Walk(visitor);
-  co_return walked;
-}
-
-std::string FindingLine(const wal::Finding& finding) {
-  std::string line(wal::VerdictText(finding.verdict));
-  if (finding.verdict == wal::Verdict::kClean) return line + "\n";
-  line += Concat(" ", finding.file, " offset ", finding.offset);
-  if (finding.lsn != Lsn()) line += Concat(" frame ", finding.lsn.value());
-  line += Concat(": ", finding.detail);
-  if (finding.verdict == wal::Verdict::kTornTail) line += " (never acknowledged)";
-  if (finding.may_hide_hard_state) line += " (a hard state may be hidden)";
-  return line + "\n";
-}
 
 // --- ls
 
@@ -122,7 +79,8 @@ std::string ListLine(const wal::ScannedFile& file, const SegmentFacts* facts, bo
   const std::string_view state = of.sealed ? "sealed" : StateText(file);
   if (json) {
     return Concat("{",
-                  io::JsonFields({{"file", FileName(file.path)},
+                  io::JsonFields({{"schema", "walinspect.segment/1"},
+                                  {"file", FileName(file.path)},
                                   {"state", state},
                                   {"segment", file.header.segment.value()},
                                   {"epoch", file.header.epoch.value()},
@@ -210,7 +168,8 @@ class VerifyVisitor final : public wal::LogVisitor {
 std::string VerifyText(const wal::Finding& finding, const VerifyVisitor& visitor, bool json) {
   if (json) {
     return Concat("{",
-                  io::JsonFields({{"verdict", wal::VerdictText(finding.verdict)},
+                  io::JsonFields({{"schema", "walinspect.verify/1"},
+                                  {"verdict", wal::VerdictText(finding.verdict)},
                                   {"file", finding.file},
                                   {"offset", finding.offset},
                                   {"lsn", finding.lsn.value()},
@@ -236,7 +195,7 @@ io::Task<StatusOr<std::unique_ptr<Verified>>> VerifyOnce(io::Runtime& runtime,
                                                          const Request& request) {
   auto verified = std::make_unique<Verified>();
   wal::LogScan scan(runtime, OptionsOf(request));
-  Status scanned = co_await RunScan(scan, verified->visitor);
+  Status scanned = co_await RunScan(scan, verified->visitor, request);
   if (!scanned.ok()) co_return scanned;
   verified->finding = scan.finding();
   const Status complete = verified->visitor.groups().CheckComplete();
@@ -255,7 +214,7 @@ io::Task<StatusOr<std::unique_ptr<Verified>>> VerifyOnce(io::Runtime& runtime,
 io::Task<StatusOr<int>> List(io::Runtime& runtime, const Request& request) {
   FactsVisitor visitor;
   wal::LogScan scan(runtime, OptionsOf(request));
-  Status scanned = co_await RunScan(scan, visitor);
+  Status scanned = co_await RunScan(scan, visitor, request);
   if (!scanned.ok()) co_return scanned;
   for (const wal::ScannedFile& file : scan.files()) {
     request.print(ListLine(file, visitor.Find(file.number), request.format == DumpFormat::kJson));
@@ -266,7 +225,7 @@ io::Task<StatusOr<int>> List(io::Runtime& runtime, const Request& request) {
 io::Task<StatusOr<int>> Dump(io::Runtime& runtime, const Request& request) {
   DumpVisitor visitor(request);
   wal::LogScan scan(runtime, OptionsOf(request));
-  Status scanned = co_await RunScan(scan, visitor);
+  Status scanned = co_await RunScan(scan, visitor, request);
   if (!scanned.ok()) co_return scanned;
   if (request.format != DumpFormat::kJson) request.print(FindingLine(scan.finding()));
   co_return ExitCode(scan.finding().verdict);

@@ -14,19 +14,42 @@
 
 namespace metastore::walinspect {
 
-// Exit codes: part of the interface.
+// Exit codes: part of the interface. Those of the log's verdict, unless a command says otherwise.
 inline constexpr int kExitClean = 0;
 inline constexpr int kExitTornTail = 1;
 inline constexpr int kExitCorrupt = 2;
 inline constexpr int kExitForeign = 3;
 inline constexpr int kExitFailed = 4;  // could not look: usage, no such directory, no permission
+inline constexpr int kExitSlow = 5;    // fsync --check: the disk is not known to keep the rule
+
+struct FsyncOptions {
+  std::string svg;      // file for the heat map; empty: none
+  std::string what_if;  // WhatIfSettings as text; empty: none
+  bool check = false;   // the exit code says whether the disk keeps the rule
+};
+
+struct RepairOptions {
+  bool apply = false;          // else only the plan is printed
+  bool accept_loss = false;    // also cut below a promise
+  std::string data_directory;  // whose lock the node holds; empty: DIR/../.. of .../member/wal
+};
 
 struct Request {
   std::string directory;
   std::optional<wal::LogIdentity> identity;  // verify: whose log it has to be
   Filter filter;
   DumpFormat format = DumpFormat::kText;
+  FsyncOptions fsync;
+  std::string export_format;    // export: json, prometheus or chrome-trace
+  std::string other_directory;  // diff: the second log; repair: where changed files are kept
+  RepairOptions repair;
   std::function<void(std::string_view)> print;  // standard output
+  // How many bytes of the log have been read, of about how many; null: nobody watches.
+  std::function<void(uint64_t done, uint64_t total)> progress;
+  // Makes a file of these bytes, or replaces it.
+  std::function<Status(const std::string& path, std::string_view bytes)> write_file;
+
+  bool json() const { return format == DumpFormat::kJson; }
 };
 
 // Each gives the exit code; errors are those of reading the directory.
@@ -34,5 +57,15 @@ io::Task<StatusOr<int>> List(io::Runtime& runtime, const Request& request);
 // Ends with the exit code of the log's verdict, and says on the last line (text) what it is.
 io::Task<StatusOr<int>> Dump(io::Runtime& runtime, const Request& request);
 io::Task<StatusOr<int>> Verify(io::Runtime& runtime, const Request& request);
+io::Task<StatusOr<int>> Stats(io::Runtime& runtime, const Request& request);
+// Exit code with fsync.check: kExitSlow instead of kExitClean and kExitTornTail.
+io::Task<StatusOr<int>> Fsync(io::Runtime& runtime, const Request& request);
+io::Task<StatusOr<int>> Export(io::Runtime& runtime, const Request& request);
+// Compares the logs of two members by group. Exit codes: 0 the same entries, 1 one has fewer, 2
+// they differ, 3 of different clusters, 4 could not compare (also: one of them is damaged).
+io::Task<StatusOr<int>> Diff(io::Runtime& runtime, const Request& request);
+// Prints what would have to be cut and what is lost by it, and does so with repair.apply.
+// Exit code: the log's verdict, of after the repair with repair.apply; kExitFailed when refused.
+io::Task<StatusOr<int>> Repair(io::Runtime& runtime, const Request& request);
 
 }  // namespace metastore::walinspect

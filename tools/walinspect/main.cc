@@ -1,4 +1,7 @@
-// walinspect: shows and verifies the log of a node, running or not. Reads only.
+// walinspect: shows, verifies, profiles, compares and repairs the log of a node. Only `repair
+// --apply` writes into one.
+
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -8,6 +11,7 @@
 #include "io/gate.h"
 #include "io/uring/uring_runtime.h"
 #include "tools/walinspect/commands.h"
+#include "tools/walinspect/text.h"
 
 namespace metastore::walinspect {
 namespace {
@@ -22,6 +26,11 @@ struct Arguments {
   uint64_t group = 0;
   std::string cluster;  // hex
   std::string member;
+  bool json = false;
+  FsyncOptions fsync;
+  std::string export_format = "json";
+  std::string other_directory;
+  RepairOptions repair;
 };
 
 constexpr const char* kFooter =
@@ -29,8 +38,13 @@ constexpr const char* kFooter =
     "Exit code: 0 CLEAN, 1 TORN-TAIL (never acknowledged, cut at the next start), 2 CORRUPT,\n"
     "3 FOREIGN, 4 could not look.";
 
-void DeclareCommon(CLI::App& command, Arguments& arguments, bool hex) {
+void DeclareCommon(CLI::App& command, Arguments& arguments) {
   command.add_option("dir", arguments.directory, "the log's directory")->required();
+  command.add_flag("--json", arguments.json, "one JSON document, its schema named in it");
+}
+
+// Those that had it before --json, which means the same.
+void DeclareFormat(CLI::App& command, Arguments& arguments, bool hex) {
   std::vector<std::string> formats{"text", "json"};
   if (hex) formats.push_back("hex");
   command.add_option("--format", arguments.format, "text (default) or json lines")
@@ -71,10 +85,31 @@ Status FillFilter(const Arguments& arguments, Filter& filter) {
   return OkStatus();
 }
 
+Status WriteFile(const std::string& path, std::string_view bytes) {
+  std::FILE* file = std::fopen(path.c_str(), "w");
+  if (file == nullptr) return PermissionDeniedError("cannot write ", path);
+  const bool whole = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+  const bool closed = std::fclose(file) == 0;
+  return whole && closed ? OkStatus() : ResourceExhaustedError("cannot write all of ", path);
+}
+
+void ShowProgress(uint64_t done, uint64_t total) {
+  if (done >= total) {
+    std::fputs("\r\033[K", stderr);
+    return;
+  }
+  std::fprintf(stderr, "\r%s of %s (%u %%)\033[K", BytesText(done).c_str(),
+               BytesText(total).c_str(), static_cast<unsigned>(done * 100 / total));
+}
+
 StatusOr<Request> RequestOf(const Arguments& arguments) {
   Request request{.directory = arguments.directory};
-  if (arguments.format == "json") request.format = DumpFormat::kJson;
+  if (arguments.json || arguments.format == "json") request.format = DumpFormat::kJson;
   if (arguments.format == "hex") request.format = DumpFormat::kHex;
+  request.fsync = arguments.fsync;
+  request.export_format = arguments.export_format;
+  request.other_directory = arguments.other_directory;
+  request.repair = arguments.repair;
   Status filled = FillFilter(arguments, request.filter);
   if (!filled.ok()) return filled;
   if (!arguments.cluster.empty() || !arguments.member.empty()) {
@@ -85,10 +120,13 @@ StatusOr<Request> RequestOf(const Arguments& arguments) {
     request.identity = wal::LogIdentity{ClusterId(*cluster), NodeId(*member)};
   }
   request.print = [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); };
+  request.write_file = WriteFile;
+  if (isatty(STDERR_FILENO) != 0) request.progress = ShowProgress;
   return request;
 }
 
 using Command = io::Task<StatusOr<int>> (*)(io::Runtime&, const Request&);
+using Chosen = std::vector<std::pair<CLI::App*, Command>>;
 
 io::Task<void> RunCommand(io::uring::UringHost& host, io::Runtime& runtime, Command command,
                           const Request& request) {
@@ -117,20 +155,114 @@ int Run(Command command, const Request& request) {
   });
 }
 
-int Main(int argc, char** argv) {
-  Arguments arguments;
-  CLI::App app{"Shows and verifies a MetaStore node's log."};
-  app.footer(kFooter);
-  app.require_subcommand(1);
+// The commands, each with its own help and examples.
+
+void DeclareLooking(CLI::App& app, Arguments& arguments, Chosen& chosen) {
   CLI::App* list = app.add_subcommand("ls", "the segment files and what is in them");
-  DeclareCommon(*list, arguments, false);
+  DeclareCommon(*list, arguments);
+  DeclareFormat(*list, arguments, false);
   CLI::App* dump = app.add_subcommand("dump", "frames and records, commands decoded");
-  DeclareCommon(*dump, arguments, true);
+  DeclareCommon(*dump, arguments);
+  DeclareFormat(*dump, arguments, true);
   DeclareFilters(*dump, arguments);
+  dump->footer(
+      "Examples:\n"
+      "  walinspect dump /var/lib/metastore/member/wal --group 1 --index 100..120\n"
+      "  walinspect dump DIR --since 2026-01-02T03:04:05Z --json");
   CLI::App* verify = app.add_subcommand("verify", "checks every byte that counts");
-  DeclareCommon(*verify, arguments, false);
+  DeclareCommon(*verify, arguments);
+  DeclareFormat(*verify, arguments, false);
   verify->add_option("--cluster", arguments.cluster, "cluster id (hex) it must belong to");
   verify->add_option("--member", arguments.member, "member id (hex) it must belong to");
+  chosen.insert(chosen.end(), {{list, List}, {dump, Dump}, {verify, Verify}});
+}
+
+void DeclareProfiling(CLI::App& app, Arguments& arguments, Chosen& chosen) {
+  CLI::App* stats = app.add_subcommand(
+      "stats", "sizes, batches, records by group and kind, what keeps each segment, boots");
+  DeclareCommon(*stats, arguments);
+  stats->footer(
+      "Examples:\n"
+      "  walinspect stats /var/lib/metastore/member/wal\n"
+      "  walinspect stats DIR --json | jq .padding_bytes");
+  CLI::App* fsync = app.add_subcommand(
+      "fsync", "how long durable writes took, from the log alone, and why some took long");
+  DeclareCommon(*fsync, arguments);
+  fsync->add_option("--svg", arguments.fsync.svg, "also draw the heat map into this file");
+  fsync->add_option("--what-if", arguments.fsync.what_if,
+                    "replay the requests with other settings:\n"
+                    "policy=natural|off|adaptive,depth=1|2,max-batch=N");
+  fsync->add_flag("--check", arguments.fsync.check,
+                  "exit code 5 unless 99 of 100 durable writes took at most 10 ms");
+  fsync->footer(
+      "Examples:\n"
+      "  walinspect fsync /var/lib/metastore/member/wal\n"
+      "  walinspect fsync DIR --svg heat.svg\n"
+      "  walinspect fsync DIR --what-if policy=adaptive,depth=1\n"
+      "  walinspect fsync DIR --check && echo fit for a log\n"
+      "docs/PROFILING.md says what each part means and what to change.");
+  chosen.insert(chosen.end(), {{stats, Stats}, {fsync, Fsync}});
+}
+
+void DeclareExport(CLI::App& app, Arguments& arguments, Chosen& chosen) {
+  CLI::App* command = app.add_subcommand("export", "every flush, for other programs");
+  command->add_option("dir", arguments.directory, "the log's directory")->required();
+  command
+      ->add_option(
+          "--format", arguments.export_format,
+          "json (lines, default), prometheus, or chrome-trace (chrome://tracing, Perfetto)")
+      ->check(CLI::IsMember({"json", "prometheus", "chrome-trace"}));
+  command->footer(
+      "Examples:\n"
+      "  walinspect export DIR --format chrome-trace > trace.json\n"
+      "  walinspect export DIR --format prometheus > /var/lib/node_exporter/wal.prom");
+  chosen.emplace_back(command, Export);
+}
+
+void DeclareDiff(CLI::App& app, Arguments& arguments, Chosen& chosen) {
+  CLI::App* command = app.add_subcommand("diff", "the logs of two members, group by group");
+  DeclareCommon(*command, arguments);
+  command->add_option("other", arguments.other_directory, "the other log's directory")->required();
+  command->footer(
+      "Exit code: 0 the same entries, 1 one has fewer, 2 they differ, 3 of different clusters,\n"
+      "4 could not compare.\n"
+      "Examples:\n"
+      "  walinspect diff n1/member/wal n2/member/wal\n"
+      "  walinspect diff A B --json | jq '.groups[] | select(.verdict == \"different\")'");
+  chosen.emplace_back(command, Diff);
+}
+
+void DeclareRepair(CLI::App& app, Arguments& arguments, Chosen& chosen) {
+  CLI::App* command = app.add_subcommand(
+      "repair", "prints what would have to be cut, and what is lost; changes nothing by itself");
+  DeclareCommon(*command, arguments);
+  command->add_flag("--apply", arguments.repair.apply, "does what the plan says");
+  command->add_option("--backup", arguments.other_directory,
+                      "an empty or new directory for whole copies of the files that change");
+  command->add_flag("--accept-loss", arguments.repair.accept_loss,
+                    "also where acknowledged writes, perhaps a vote, are lost");
+  command->add_option("--data-dir", arguments.repair.data_directory,
+                      "of the node, for its lock; needed unless DIR is DATA-DIR/member/wal");
+  command->footer(
+      "Exit code: the log's verdict, with --apply that of the repaired log; 4 refused.\n"
+      "Examples:\n"
+      "  walinspect repair DIR\n"
+      "  walinspect repair DIR --apply --backup /var/tmp/wal-before\n"
+      "  walinspect repair DIR --apply --backup COPY --accept-loss");
+  chosen.emplace_back(command, Repair);
+}
+
+int Main(int argc, char** argv) {
+  Arguments arguments;
+  Chosen chosen;
+  CLI::App app{"Shows, verifies, profiles, compares and repairs a MetaStore node's log."};
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  DeclareLooking(app, arguments, chosen);
+  DeclareProfiling(app, arguments, chosen);
+  DeclareExport(app, arguments, chosen);
+  DeclareDiff(app, arguments, chosen);
+  DeclareRepair(app, arguments, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -141,7 +273,10 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "walinspect: %s\n", std::string(request.status().message()).c_str());
     return kExitFailed;
   }
-  return Run(*list ? List : *dump ? Dump : Verify, *request);
+  for (const auto& [command, function] : chosen) {
+    if (*command) return Run(function, *request);
+  }
+  return kExitFailed;
 }
 
 }  // namespace

@@ -113,7 +113,8 @@ std::string JsonLine(const PlacedRecord& placed) {
   const wal::Record& record = logged.record;
   const Meaning meaning = MeaningOf(record);
   return Concat("{",
-                io::JsonFields({{"lsn", frame.lsn.value()},
+                io::JsonFields({{"schema", "walinspect.record/1"},
+                                {"lsn", frame.lsn.value()},
                                 {"epoch", frame.epoch.value()},
                                 {"file", file},
                                 {"segment", frame.segment.value()},

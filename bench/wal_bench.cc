@@ -1,0 +1,374 @@
+// wal_bench: the log alone, beside the bare device in the same run: durable writes and records a
+// second by batch size, depth and method.
+//
+// The log is driven as a group's pump drives it under load: one append more than the log writes at
+// once, so that the next batch is built while the last is on its way; each of `batch` entries of
+// `record-bytes`. It is purged behind itself, so that segments go round. The reference are
+// `depth` threads that write as many bytes as the log's frames have, with the same durability, into
+// a file of written zeros: no reactor, no format, no checksums.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "bench/load/histogram.h"
+#include "bench/load/options.h"
+#include "io/gate.h"
+#include "io/queue.h"
+#include "io/uring/uring_runtime.h"
+#include "wal/format.h"
+#include "wal/log.h"
+
+namespace metastore::bench {
+namespace {
+
+constexpr char kUsage[] = R"(usage: wal_bench [options]
+  --directory PATH      on the disk to measure; made, and removed in the end (wal_bench.tmp)
+  --batches LIST        entries an append (default 1,16,128,1024)
+  --depths LIST         durable writes under way (default 1,2)
+  --methods LIST        of dsync, fdatasync, linked (default dsync)
+  --record-bytes N      of an entry (default 330)
+  --seconds S           of each measurement (default 1)
+  --rounds N            of which the medians are printed (default 3)
+  --spin                poll briefly before sleeping
+)";
+
+constexpr uint64_t kScratchBytes = 64 * limits::kMiB;
+constexpr GroupId kGroup(1);
+
+struct Options {
+  std::string directory = "wal_bench.tmp";
+  std::string batches = "1,16,128,1024";
+  std::string depths = "1,2";
+  std::string methods = "dsync";
+  uint64_t record_bytes = 330;
+  double seconds = 1;
+  uint64_t rounds = 3;
+  bool spin = false;
+};
+
+struct Shape {
+  std::string method;
+  uint32_t depth = 1;
+  uint64_t batch = 1;
+};
+
+struct Figures {
+  double flushes = 0;  // a second
+  double records = 0;  // a second
+  double p50_us = 0;
+  double p99_us = 0;
+  uint64_t frame_bytes = 0;  // mean, rounded up to blocks
+};
+
+[[noreturn]] void Die(const std::string& what) {
+  std::fprintf(stderr, "wal_bench: %s\n", what.c_str());
+  std::exit(1);
+}
+
+uint64_t NowNs() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<uint64_t>(now.tv_nsec);
+}
+
+std::vector<std::string> Split(const std::string& text) {
+  std::vector<std::string> parts;
+  size_t begin = 0;
+  while (begin < text.size()) {
+    const size_t comma = std::min(text.find(',', begin), text.size());
+    parts.push_back(text.substr(begin, comma - begin));
+    begin = comma + 1;
+  }
+  return parts;
+}
+
+io::DurableMethod MethodOf(const std::string& name) {
+  if (name == "dsync") return io::DurableMethod::kDsync;
+  if (name == "fdatasync") return io::DurableMethod::kFdatasync;
+  if (name == "linked") return io::DurableMethod::kLinked;
+  Die("no method called " + name);
+}
+
+// --- the bare device
+
+struct Freer {
+  void operator()(void* memory) const { std::free(memory); }
+};
+using Block = std::unique_ptr<void, Freer>;
+
+class ScratchFile final {
+ public:
+  explicit ScratchFile(std::string path) : path_(std::move(path)) {
+    fd_ = open(path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_DIRECT | O_CLOEXEC, 0600);
+    if (fd_ < 0) Die(path_ + ": " + std::strerror(errno));
+    const Block zeros(std::aligned_alloc(limits::kBlockBytes, limits::kMiB));
+    std::memset(zeros.get(), 0, limits::kMiB);
+    for (uint64_t at = 0; at < kScratchBytes; at += limits::kMiB) {
+      if (pwrite(fd_, zeros.get(), limits::kMiB, static_cast<off_t>(at)) < 0) Die(path_);
+    }
+    if (fsync(fd_) != 0) Die(path_);
+  }
+  ~ScratchFile() {
+    close(fd_);
+    unlink(path_.c_str());
+  }
+  ScratchFile(const ScratchFile&) = delete;
+  ScratchFile& operator=(const ScratchFile&) = delete;
+
+  Figures Measure(uint64_t bytes, uint32_t depth, bool dsync, double seconds) {
+    next_ = 0;
+    std::vector<LatencyHistogram> latencies(depth);
+    std::vector<std::thread> writers;
+    const uint64_t began = NowNs();
+    const uint64_t end = began + static_cast<uint64_t>(seconds * 1e9);
+    for (LatencyHistogram& latency : latencies) {
+      writers.emplace_back([this, bytes, dsync, end, &latency] {
+        const Block block(std::aligned_alloc(limits::kBlockBytes, bytes));
+        std::memset(block.get(), 0x5a, bytes);
+        for (uint64_t before = NowNs(); before < end;) {
+          WriteOne(block.get(), bytes, dsync);
+          const uint64_t after = NowNs();
+          latency.Record(after - before);
+          before = after;
+        }
+      });
+    }
+    for (std::thread& writer : writers) writer.join();
+    const double took = static_cast<double>(NowNs() - began) / 1e9;
+    Figures figures{.frame_bytes = bytes};
+    for (const LatencyHistogram& latency : latencies) {
+      figures.flushes += static_cast<double>(latency.count()) / took;
+    }
+    figures.p50_us = latencies[0].PercentileUs(50);
+    figures.p99_us = latencies[0].PercentileUs(99);
+    return figures;
+  }
+
+ private:
+  void WriteOne(void* block, uint64_t bytes, bool dsync) {
+    const uint64_t slots = kScratchBytes / bytes;
+    const uint64_t at = next_.fetch_add(1) % slots * bytes;
+    const iovec piece{.iov_base = block, .iov_len = bytes};
+    const ssize_t written = pwritev2(fd_, &piece, 1, static_cast<off_t>(at), dsync ? RWF_DSYNC : 0);
+    if (written != static_cast<ssize_t>(bytes)) Die(path_);
+    if (!dsync && fdatasync(fd_) != 0) Die(path_);
+  }
+
+  const std::string path_;
+  int fd_ = -1;
+  std::atomic<uint64_t> next_ = 0;
+};
+
+// --- the log
+
+struct Append : wal::AppendOp {
+  io::OneShot<bool> done;
+};
+
+void Prepare(wal::AppendOp& op, void (*run)(io::ReadyNode&)) {
+  op.name = "bench.append";
+  op.ready_class = io::ReadyClass::kCritical;
+  op.run = run;
+}
+
+// One log under load for a while.
+struct Load {
+  wal::Log& log;
+  io::Runtime& runtime;
+  uint64_t batch;
+  std::string bytes;
+  MonoTime end;
+  LogIndex last;
+  uint64_t records = 0;
+  LatencyHistogram latency;
+};
+
+io::Task<void> Appender(Load& load) {
+  std::vector<wal::Record> records(load.batch);
+  while (load.runtime.Now() < load.end) {
+    for (wal::Record& record : records) {
+      load.last = load.last + 1;
+      record = {.term = Term(1), .index = load.last, .bytes = load.bytes};
+    }
+    Append op;
+    op.requests = static_cast<uint32_t>(load.batch);
+    Prepare(op, [](io::ReadyNode& node) { static_cast<Append&>(node).done.Set(true); });
+    const MonoTime before = load.runtime.Now();
+    const Status appended = load.log.Append(kGroup, records, op);
+    if (!appended.ok()) Die(appended.ToString());
+    co_await op.done;
+    if (!op.status.ok()) Die(op.status.ToString());
+    load.latency.Record(static_cast<uint64_t>((load.runtime.Now() - before).ns));
+    load.records += load.batch;
+  }
+}
+
+// Frees what is behind, as snapshots do; its records ride in other writes.
+io::Task<void> Purger(Load& load) {
+  while (load.runtime.Now() < load.end) {
+    co_await io::SleepUntil(load.runtime, load.runtime.Now() + Milliseconds(100), {});
+    if (load.last.value() < 2 * load.batch + 2) continue;
+    Append op;
+    op.must_sync = false;
+    Prepare(op, [](io::ReadyNode& node) { static_cast<Append&>(node).done.Set(true); });
+    const Status purged = load.log.Purge(kGroup, load.last - 2 * load.batch, op);
+    if (!purged.ok()) Die(purged.ToString());
+    co_await op.done;
+  }
+}
+
+io::Task<Figures> MeasureLog(io::Runtime& runtime, const Options& options, const Shape& shape) {
+  wal::LogOptions log_options{.directory = options.directory + "/log",
+                              .cluster = ClusterId(1),
+                              .member = NodeId(1),
+                              .method = MethodOf(shape.method),
+                              .depth = shape.depth};
+  StatusOr<std::unique_ptr<wal::Log>> opened = co_await wal::Log::Open(runtime, log_options);
+  if (!opened.ok()) Die(opened.status().ToString());
+  wal::Log& log = **opened;
+  while (log.stats().segments_prepared < log_options.prepared_target) {
+    co_await io::SleepUntil(runtime, runtime.Now() + Milliseconds(20), {});
+  }
+  const wal::LogStats before = log.stats();
+  const MonoTime began = runtime.Now();
+  Load load{.log = log,
+            .runtime = runtime,
+            .batch = shape.batch,
+            .bytes = std::string(options.record_bytes, 'r'),
+            .end = began + Nanoseconds(static_cast<int64_t>(options.seconds * 1e9)),
+            .last = log.LastIndex(kGroup)};
+  io::Gate gate(runtime.scheduler());
+  for (uint32_t i = 0; i < shape.depth + 1; ++i) {
+    gate.Spawn("bench.append", io::ReadyClass::kCritical, Appender(load));
+  }
+  gate.Spawn("bench.purge", io::ReadyClass::kBackground, Purger(load));
+  co_await gate.Close();
+  const double took = static_cast<double>((runtime.Now() - began).ns) / 1e9;
+  const wal::LogStats after = log.stats();
+  const uint64_t frames = std::max<uint64_t>(1, after.frames - before.frames);
+  const uint64_t mean = (after.bytes_written - before.bytes_written) / frames;
+  const Figures figures{
+      .flushes = static_cast<double>(frames) / took,
+      .records = static_cast<double>(load.records) / took,
+      .p50_us = load.latency.PercentileUs(50),
+      .p99_us = load.latency.PercentileUs(99),
+      .frame_bytes = (mean + limits::kBlockBytes - 1) / limits::kBlockBytes * limits::kBlockBytes};
+  const Status closed = co_await log.Close();
+  if (!closed.ok()) Die(closed.ToString());
+  co_return figures;
+}
+
+// --- the run
+
+double Median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+io::Task<void> MeasureShape(io::Runtime& runtime, ScratchFile& scratch, const Options& options,
+                            const Shape& shape) {
+  std::vector<double> ratios;
+  std::vector<double> bare_flushes;
+  std::vector<Figures> rounds;
+  for (uint64_t round = 0; round < options.rounds; ++round) {
+    Figures log = co_await MeasureLog(runtime, options, shape);
+    Figures bare;
+    auto measure = [&] {
+      bare =
+          scratch.Measure(log.frame_bytes, shape.depth, shape.method == "dsync", options.seconds);
+    };
+    co_await runtime.Offload("bench.bare", measure);
+    ratios.push_back(log.flushes / bare.flushes);
+    bare_flushes.push_back(bare.flushes);
+    rounds.push_back(log);
+  }
+  const auto median = [&rounds](double Figures::* figure) {
+    std::vector<double> values;
+    for (const Figures& figures : rounds) values.push_back(figures.*figure);
+    return Median(values);
+  };
+  std::printf("%-9s %5u %6llu %8llu %10.0f %11.0f %10.0f %6.2f %8.0f %8.0f\n", shape.method.c_str(),
+              shape.depth, static_cast<unsigned long long>(shape.batch),
+              static_cast<unsigned long long>(rounds.back().frame_bytes), median(&Figures::flushes),
+              median(&Figures::records), Median(bare_flushes), Median(ratios),
+              median(&Figures::p50_us), median(&Figures::p99_us));
+  std::fflush(stdout);
+}
+
+io::Task<void> Main(io::uring::UringHost& host, const Options& options) {
+  io::Runtime& runtime = host.runtime(0);
+  ScratchFile scratch(options.directory + "/bare");
+  std::printf("%-9s %5s %6s %8s %10s %11s %10s %6s %8s %8s\n", "method", "depth", "batch", "bytes",
+              "flushes/s", "records/s", "bare/s", "ratio", "p50 us", "p99 us");
+  for (const std::string& method : Split(options.methods)) {
+    for (const std::string& depth : Split(options.depths)) {
+      for (const std::string& batch : Split(options.batches)) {
+        const Shape shape{
+            .method = method,
+            .depth = static_cast<uint32_t>(std::clamp(std::atoi(depth.c_str()), 1, 2)),
+            .batch = static_cast<uint64_t>(std::max(1, std::atoi(batch.c_str())))};
+        co_await MeasureShape(runtime, scratch, options, shape);
+      }
+    }
+  }
+  host.RequestExit(0);
+}
+
+Options Parse(int argc, char** argv) {
+  Options options;
+  CommandLine line(kUsage);
+  line.Text("directory", &options.directory);
+  line.Text("batches", &options.batches);
+  line.Text("depths", &options.depths);
+  line.Text("methods", &options.methods);
+  line.Count("record-bytes", &options.record_bytes);
+  line.Number("seconds", &options.seconds);
+  line.Count("rounds", &options.rounds);
+  line.Switch("spin", &options.spin);
+  line.Parse(argc, argv);
+  if (options.rounds == 0 || options.record_bytes == 0) line.Stop(2, "nothing to measure");
+  return options;
+}
+
+int Run(const Options& options) {
+  io::uring::UringOptions uring;
+  uring.spin = options.spin;
+  uring.log.level = io::LogLevel::kWarn;
+  StatusOr<std::unique_ptr<io::uring::UringHost>> host =
+      io::uring::UringHost::Create(std::move(uring));
+  if (!host.ok()) Die(host.status().ToString());
+  if (mkdir(options.directory.c_str(), 0700) != 0) {
+    Die(options.directory + ": " + std::strerror(errno));
+  }
+  int code = 0;
+  {
+    io::Gate gate((*host)->runtime(0).scheduler());
+    code = (*host)->Run([&](std::span<io::Runtime* const> /*runtimes*/) {
+      gate.Spawn("bench.main", io::ReadyClass::kClient, Main(**host, options));
+    });
+  }
+  std::error_code ignored;
+  std::filesystem::remove_all(options.directory, ignored);
+  return code;
+}
+
+}  // namespace
+}  // namespace metastore::bench
+
+int main(int argc, char** argv) {
+  return metastore::bench::Run(metastore::bench::Parse(argc, argv));
+}
