@@ -23,11 +23,15 @@ Group::Group(io::Runtime& runtime, wal::Log& log, engine::Engine& engine,
   pump_.name = "group.pump";
   pump_.ready_class = io::ReadyClass::kCritical;
   pump_.run = [](io::ReadyNode& node) { static_cast<PumpNode&>(node).group->Pump(); };
+  more_reads_.group = this;
+  more_reads_.name = "group.reads";
+  more_reads_.ready_class = io::ReadyClass::kClient;
+  more_reads_.run = [](io::ReadyNode& node) { static_cast<PumpNode&>(node).group->ServeReads(); };
   batch_timer_.group = this;
   batch_timer_.fired = [](io::Timer& timer) { static_cast<BatchTimer&>(timer).group->Schedule(); };
 }
 
-Group::~Group() { CHECK(!pump_.queued); }
+Group::~Group() { CHECK(!pump_.queued && !more_reads_.queued); }
 
 io::Task<Status> Group::Start(const Bootstrap& bootstrap) {
   Status recovered = co_await Recover();
@@ -61,7 +65,7 @@ io::Task<void> Group::Drain() {
     co_await flight_ended_.Wait();
   }
   flights_.clear();
-  while (pump_.queued) {
+  while (pump_.queued || more_reads_.queued) {
     co_await io::Yield();
   }
   if (tail_ != nullptr) {
@@ -289,7 +293,7 @@ void Group::ServeReads() {
     engine_.PrefetchRanges(queries_);
     for (ReadCall* call : block) ServeRead(*call);
   }
-  if (reads_.Servable(applied)) Schedule();
+  if (reads_.Servable(applied) && !more_reads_.queued) runtime_.scheduler().Push(more_reads_);
 }
 
 void Group::ServeRead(ReadCall& call) {

@@ -178,7 +178,7 @@ class Group final : public CallReceiver {
 
   struct PumpNode : io::ReadyNode {
     Group* group = nullptr;
-  } pump_;
+  } pump_, more_reads_;  // the second serves what is left of many reads, in the clients' turns
   struct BatchTimer : io::Timer {
     Group* group = nullptr;
   } batch_timer_;

@@ -38,7 +38,6 @@ server::Config NodeHarness::MakeConfig() const {
   config.raft.snapshot_count = options_.snapshot_count;
   config.storage.wal_depth = options_.wal_depth;
   config.storage.batch_policy = options_.batch_policy;
-  config.storage.batch = options_.batch;
   config.storage.wal_segment_bytes = options_.segment_bytes;
   config.runtime.reactors = options_.reactors;
   return config;

@@ -22,7 +22,6 @@ struct HarnessOptions {
   uint64_t snapshot_count = 10000;
   int wal_depth = 1;
   server::BatchPolicyKind batch_policy = server::BatchPolicyKind::kNatural;
-  server::BatchOptions batch;
   uint64_t segment_bytes = 256 * limits::kKiB;
   sim::SimOptions world;
 };

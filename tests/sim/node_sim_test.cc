@@ -251,29 +251,6 @@ TEST_P(NodeSim, NaturalAndAdaptiveShareFlushesAndOffDoesNot) {
   EXPECT_GE(off.flushes, off.writes);
 }
 
-TEST_P(NodeSim, AnAdaptiveBatchMayBeMoreThanRaftTakesAtOnce) {
-  constexpr size_t kBatch = 1200;
-  sim::SimOptions world;
-  world.network.backlog = 2 * kBatch;
-  NodeHarness harness({.seed = 11,
-                       .reactors = GetParam(),
-                       .batch_policy = server::BatchPolicyKind::kAdaptive,
-                       .batch = {.size_min = kBatch,
-                                 .size_max = kBatch,
-                                 .wait_min = Seconds(2),
-                                 .wait_max = Seconds(2)},
-                       .world = world});
-  ASSERT_EQ(harness.Boot(), OkStatus());
-  harness.StartWorkload(
-      {.writers = 2 * kBatch, .operations_max = 1, .deletes = false, .swaps = false});
-  harness.world().RunFor(Seconds(1));
-  EXPECT_GE(harness.history().writes().size(), kBatch) << harness.node().state().group().status().proposals_pending << " " << harness.world().network().counters().connections << " " << harness.world().network().counters().refused << " r " << harness.history().reads().size() << " u " << harness.history().unknown();
-  harness.world().RunFor(Milliseconds(1500));
-  EXPECT_GE(harness.history().writes().size(), kBatch) << "later " << harness.node().state().group().status().proposals_pending << " r " << harness.history().reads().size() << " u " << harness.history().unknown();
-  harness.StopWorkload();
-  ExpectIntact(harness);
-}
-
 INSTANTIATE_TEST_SUITE_P(Reactors, NodeSim, testing::Values(1, 2));
 
 }  // namespace
