@@ -197,7 +197,9 @@ struct Load {
   LatencyHistogram latency;
 };
 
-io::Task<void> Appender(Load& load) {
+// Begins after `delay`: appends of one turn would share a frame, end together, and so go on.
+io::Task<void> Appender(Load& load, Duration delay) {
+  co_await io::SleepUntil(load.runtime, load.runtime.Now() + delay, {});
   std::vector<wal::Record> records(load.batch);
   while (load.runtime.Now() < load.end) {
     for (wal::Record& record : records) {
@@ -253,7 +255,8 @@ io::Task<Figures> MeasureLog(io::Runtime& runtime, const Options& options, const
             .last = log.LastIndex(kGroup)};
   io::Gate gate(runtime.scheduler());
   for (uint32_t i = 0; i < shape.depth + 1; ++i) {
-    gate.Spawn("bench.append", io::ReadyClass::kCritical, Appender(load));
+    gate.Spawn("bench.append", io::ReadyClass::kCritical,
+               Appender(load, Microseconds(60) * static_cast<int64_t>(i)));
   }
   gate.Spawn("bench.purge", io::ReadyClass::kBackground, Purger(load));
   co_await gate.Close();

@@ -11,6 +11,8 @@
 
 namespace metastore::raft {
 
+class TraceSink;
+
 enum class ReadMode : uint8_t {
   kQuorum,  // every read waits for a round of heartbeats (thesis 6.4)
   kLease,  // peers may serve reads under a lease: ForgetLeader is refused (trap 8). This core's own
@@ -52,6 +54,9 @@ struct Config {
   size_t apply_bytes_max = 16 * limits::kMiB;
   // Reads of this node that wait for their index.
   size_t reads_max = limits::kReadsMax;
+
+  // Is told of every transition (trace.h); outlives the core. Null: nobody is.
+  TraceSink* trace = nullptr;
 
   // OK, or kInvalidArgument naming every problem, one a line.
   Status Validate() const;

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "io/base/check.h"
+#include "raft/mutation.h"
 #include "raft/raft_core.h"
 
 namespace metastore::raft {
@@ -30,6 +31,7 @@ void RaftCore::Reset(Term term) {
 void RaftCore::BecomeFollower(Term term, NodeId leader) {
   Reset(term);
   soft_ = {leader, Role::kFollower};
+  if (traced()) Trace(TraceKind::kBecomeFollower);
 }
 
 void RaftCore::BecomePreCandidate() {
@@ -46,6 +48,7 @@ void RaftCore::BecomeCandidate() {
   Reset(term_ + 1);
   vote_ = config_.id;
   soft_ = {kNobody, Role::kCandidate};
+  if (traced()) Trace(TraceKind::kBecomeCandidate);
 }
 
 void RaftCore::BecomeLeader() {
@@ -56,6 +59,7 @@ void RaftCore::BecomeLeader() {
   CHECK(own != nullptr);
   own->BecomeReplicate();
   own->set_recent_active(true);
+  if (traced()) Trace(TraceKind::kBecomeLeader);
   // Trap 1: whatever the log has may be an unapplied conf change, so none is proposed before all of
   // it is applied.
   leadership_.pending_conf = log_.LastIndex();
@@ -129,7 +133,8 @@ void RaftCore::HandleVoteRequest(const Message& message) {
                     (pre && message.term > term_);
   // Trap 14: a learner votes too, since the candidate may know a newer membership that makes it a
   // voter.
-  const bool granted = free && log_.IsUpToDate(message.log);
+  const bool up_to_date = log_.IsUpToDate(message.log) || Mutated(Mutation::kStaleLogElected);
+  const bool granted = free && up_to_date;
   Message reply;
   reply.type = pre ? MessageType::kPreVoteResponse : MessageType::kVoteResponse;
   reply.to = message.from;
@@ -140,7 +145,7 @@ void RaftCore::HandleVoteRequest(const Message& message) {
   Send(std::move(reply));
   if (granted && !pre) {
     timers_.election = 0;
-    vote_ = message.from;
+    if (!Mutated(Mutation::kVoteForgotten)) vote_ = message.from;
   }
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "io/base/check.h"
+#include "raft/mutation.h"
 #include "raft/raft_core.h"
 
 namespace metastore::raft {
@@ -40,12 +41,14 @@ Status RaftCore::HandleAppend(Message message) {
   }
   const LogIndex last_new = message.log.index + message.entries.size();
   const std::optional<LogIndex> conflict = log_.FindConflict(message.entries);
-  if (conflict) {
+  const bool kept = Mutated(Mutation::kConflictKept) && conflict <= log_.LastIndex();
+  if (conflict && !kept) {
     // Trap 35: only a real conflict truncates. Never what is committed: these all come after it.
     log_.Append(std::span(message.entries).subspan(*conflict - message.log.index - 1));
   }
   // Trap 33: not beyond what this very message showed to agree.
-  log_.CommitTo(std::min(message.commit, last_new));
+  const bool past = Mutated(Mutation::kCommitPastMatch);
+  log_.CommitTo(std::min(message.commit, past ? log_.LastIndex() : last_new));
   reply.log.index = last_new;
   Send(std::move(reply));
   return OkStatus();
@@ -98,10 +101,10 @@ Status RaftCore::HandleSnapshot(Message message) {
 
 StatusOr<bool> RaftCore::Restore(const std::shared_ptr<const SnapshotMeta>& snapshot) {
   const EntryId last = snapshot->last;
-  if (last.index <= log_.committed()) return false;
+  if (last.index <= log_.committed() && !Mutated(Mutation::kOlderSnapshot)) return false;
   // Made before this node was a member: it would come out of it knowing that it is none.
   if (!snapshot->conf.Includes(config_.id)) return false;
-  if (log_.Matches(last)) {
+  if (log_.Matches(last) && !Mutated(Mutation::kOlderSnapshot)) {
     // The log has it all: the snapshot only tells what is committed.
     log_.CommitTo(last.index);
     return false;

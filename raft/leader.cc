@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "io/base/check.h"
+#include "raft/mutation.h"
 #include "raft/raft_core.h"
 
 namespace metastore::raft {
@@ -15,7 +16,7 @@ void RaftCore::TickLeader() {
     timers_.election = 0;
     if (config_.check_quorum) CheckQuorum();
     // A transfer that takes this long has failed (thesis 3.10).
-    leadership_.transferee = kNobody;
+    if (!Mutated(Mutation::kTransferForever)) leadership_.transferee = kNobody;
   }
   if (!is_leader() || timers_.heartbeat < config_.heartbeat_ticks) return;
   timers_.heartbeat = 0;
@@ -42,6 +43,7 @@ bool RaftCore::AppendEntries(std::span<Entry> entries) {
     entry.term = term_;
     entry.index = ++index;
   }
+  if (traced()) TraceAppended(entries);
   log_.Append(entries);
   // Thesis 10.2.1: the leader's own log write is one more answer, which counts when it is durable.
   Message own;
@@ -55,6 +57,7 @@ bool RaftCore::AppendEntries(std::span<Entry> entries) {
 void RaftCore::RecountUncommitted() {
   // Trap 45: what the last leader left counts against this one's quota too. Entries that are not in
   // memory do not, which only makes the quota larger for a while.
+  if (Mutated(Mutation::kQuotaForgotten)) return;
   std::vector<Entry> left;
   const LogIndex end = log_.LastIndex() + 1;
   if (!log_.Slice(log_.applied() + 1, end, SIZE_MAX, left).ok()) left.clear();
@@ -69,8 +72,10 @@ bool RaftCore::MaybeCommit() {
   // Trap 2 (thesis 3.6.2): counting replicas commits only entries of this term, and with them all
   // before.
   const LogIndex quorum = tracker_.Committed();
-  if (quorum <= log_.committed() || log_.TermAt(quorum) != term_) return false;
+  if (quorum <= log_.committed()) return false;
+  if (log_.TermAt(quorum) != term_ && !Mutated(Mutation::kOldTermCommitted)) return false;
   log_.CommitTo(quorum);
+  if (traced()) Trace(TraceKind::kCommit);
   return true;
 }
 
@@ -162,6 +167,7 @@ void RaftCore::HandleRejection(const Message& message, Progress& progress) {
   if (message.log.term > Term()) {
     hint = log_.FindConflictByTerm(std::min(hint, log_.LastIndex()), message.log.term).index;
   }
+  if (Mutated(Mutation::kHintTooFar)) hint = LogIndex();
   if (!progress.MaybeDecrease(message.log.index, hint)) return;
   if (progress.state() == ProgressState::kReplicate) progress.BecomeProbe();
   SendAppend(message.from, progress, /*even_if_empty=*/true);
@@ -184,7 +190,7 @@ void RaftCore::HandleAcknowledgement(const Message& message, Progress& progress)
       }
       break;
     case ProgressState::kReplicate:
-      progress.FreeInflights(acked);
+      if (!Mutated(Mutation::kWindowNotFreed)) progress.FreeInflights(acked);
       break;
   }
   const NodeId from = message.from;

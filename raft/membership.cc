@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "io/base/check.h"
+#include "raft/mutation.h"
 #include "raft/raft_core.h"
 
 namespace metastore::raft {
@@ -16,6 +17,7 @@ StatusOr<ConfState> RaftCore::ApplyConfChange(const ConfChange& change) {
 
 void RaftCore::SwitchTo(Membership membership) {
   tracker_.Switch(std::move(membership.config), std::move(membership.progress));
+  if (traced()) Trace(TraceKind::kApplyConfChange);
   if (soft_.role == Role::kPreCandidate || soft_.role == Role::kCandidate) {
     // It asked the old members; the new ones are asked after the next timeout.
     BecomeFollower(term_, kNobody);
@@ -52,6 +54,11 @@ void RaftCore::AppliedTo(LogIndex index) {
   Entry leave;
   leave.type = EntryType::kConfChangeV2;
   AppendProposals({&leave, 1});
+  if (Mutated(Mutation::kLeaveTwice)) {
+    Entry again;
+    again.type = EntryType::kConfChangeV2;
+    AppendEntries({&again, 1});
+  }
 }
 
 }  // namespace metastore::raft

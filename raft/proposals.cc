@@ -3,6 +3,7 @@
 
 #include "io/base/check.h"
 #include "io/base/limits.h"
+#include "raft/mutation.h"
 #include "raft/raft_core.h"
 
 namespace metastore::raft {
@@ -90,7 +91,7 @@ bool RaftCore::FitsMembership(const Entry& entry, LogIndex pending) const {
   if (!change.ok()) return false;
   if (!config_.validate_conf_changes) return true;
   // One at a time: the next is judged by a membership that is in effect.
-  if (pending > log_.applied()) return false;
+  if (pending > log_.applied() && !Mutated(Mutation::kConfChangeAtOnce)) return false;
   return tracker_.config().voters.joint() == change->steps.empty();
 }
 

@@ -5,6 +5,7 @@
 
 #include "io/base/check.h"
 #include "io/base/limits.h"
+#include "raft/mutation.h"
 
 namespace metastore::raft {
 
@@ -71,6 +72,7 @@ NodeSet JointQuorum::All() const {
 }
 
 LogIndex CommittedIndex(const JointQuorum& quorum, const AckedIndexer& acked) {
+  if (Mutated(Mutation::kJointAsSimple)) return CommittedIndex(quorum.incoming, acked);
   return std::min(CommittedIndex(quorum.incoming, acked), CommittedIndex(quorum.outgoing, acked));
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "io/base/check.h"
+#include "raft/mutation.h"
 
 namespace metastore::raft {
 
@@ -18,7 +19,8 @@ RaftCore::RaftCore(const Config& config, LogView& view, const InitialState& stat
   log_.Begin(state.hard_state.commit, state.applied);
   StatusOr<Membership> membership = ConfChanger::Restore(state.conf, log_.LastIndex(), Window());
   CHECK(membership.ok());
-  SwitchTo(*std::move(membership));
+  tracker_.Switch(std::move(membership->config), std::move(membership->progress));
+  if (traced()) Trace(TraceKind::kInitState);
   BecomeFollower(term_, kNobody);
   // A commit index that only the applied index tells need not be written again.
   reported_.hard = CurrentHardState();
@@ -71,7 +73,7 @@ void RaftCore::AppendDone(AppendSeq seq) {
 void RaftCore::ApplyDone(LogIndex last) {
   log_.ApplyDone(last);
   AppliedTo(last);
-  DischargeUncommitted(log_.applied_payload_bytes());
+  if (!Mutated(Mutation::kQuotaLeaked)) DischargeUncommitted(log_.applied_payload_bytes());
   if (deferred_snapshot_ == nullptr || log_.applying() > log_.applied()) return;
   const std::unique_ptr<Message> snapshot = std::move(deferred_snapshot_);
   // Whatever is wrong with it, its sender's next message says again.
@@ -117,11 +119,15 @@ void RaftCore::Send(Message message) {
       break;
     case MessageType::kVoteResponse:
     case MessageType::kPreVoteResponse:
+      if (Mutated(Mutation::kVoteNotDurable) && message.to != config_.id) break;
+      if (traced()) Trace(TraceKind::kSend, &message);
       outbox_.after_durable.push_back(std::move(message));
       return;
     case MessageType::kAppendResponse:
       // Traps 28 and 29: answers that promise something, rejections included, wait for the disk.
       message.term = term_;
+      if (Mutated(Mutation::kAckNotDurable) && message.to != config_.id) break;
+      if (traced()) Trace(TraceKind::kSend, &message);
       outbox_.after_durable.push_back(std::move(message));
       return;
     case MessageType::kAppend:
@@ -136,6 +142,7 @@ void RaftCore::Send(Message message) {
       CHECK_UNREACHABLE();
   }
   CHECK_NE(message.to, config_.id);
+  if (traced()) Trace(TraceKind::kSend, &message);
   outbox_.now.push_back(std::move(message));
 }
 

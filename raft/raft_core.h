@@ -69,6 +69,7 @@
 #include "raft/raft_log.h"
 #include "raft/read_index.h"
 #include "raft/ready.h"
+#include "raft/trace.h"
 #include "raft/tracker.h"
 #include "raft/types.h"
 
@@ -232,6 +233,12 @@ class RaftCore final {
     AppendSeq last_append;
     AppendSeq last_done;
   };
+
+  // --- trace.cc: only with a sink
+  bool traced() const { return config_.trace != nullptr; }
+  void Trace(TraceKind kind, const Message* message = nullptr,
+             const ConfChange* change = nullptr) const;
+  void TraceAppended(std::span<const Entry> entries) const;
 
   // --- raft_core.cc: construction, time, outbox
   void Send(Message message);

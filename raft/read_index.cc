@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "io/base/check.h"
+#include "raft/mutation.h"
 
 namespace metastore::raft {
 
@@ -35,7 +36,8 @@ uint64_t ReadQueue::StartRound(LogIndex index) {
 }
 
 const NodeSet* ReadQueue::Acknowledge(NodeId from, uint64_t round) {
-  if (round_ == 0 || round != round_) return nullptr;
+  if (round_ == 0) return nullptr;
+  if (round != round_ && !Mutated(Mutation::kLateRoundCounted)) return nullptr;
   acked_.Insert(from);
   return &acked_;
 }

@@ -2,6 +2,7 @@
 // still leads, then everything committed when the round began may be read.
 #include <utility>
 
+#include "raft/mutation.h"
 #include "raft/raft_core.h"
 
 namespace metastore::raft {
@@ -16,7 +17,8 @@ bool RaftCore::CommittedInTerm() const { return log_.TermAt(log_.committed()) ==
 bool RaftCore::CanStartReadRound() const {
   if (!reads_.waiting() || reads_.round() != 0) return false;
   // Trap 3: before its first commit a leader does not know what is committed.
-  return is_leader() ? CommittedInTerm() : soft_.leader != kNobody;
+  if (is_leader()) return CommittedInTerm() || Mutated(Mutation::kReadBeforeCommit);
+  return soft_.leader != kNobody;
 }
 
 void RaftCore::StartReadRound() {
@@ -36,7 +38,8 @@ void RaftCore::AcknowledgeRead(NodeId from, uint64_t round) {
 
 void RaftCore::FinishReadsOfQuorum() {
   // Trap 5: not before a quorum answered this very round.
-  if (reads_.round() == 0 || !tracker_.IsQuorum(reads_.acked())) return;
+  if (reads_.round() == 0) return;
+  if (!tracker_.IsQuorum(reads_.acked()) && !Mutated(Mutation::kReadUnconfirmed)) return;
   const LogIndex index = reads_.round_index();
   for (const RemoteRead& read : reads_.FinishRound(index)) {
     Message reply;

@@ -17,6 +17,7 @@ bool RaftCore::HasReady() const {
 
 Ready RaftCore::TakeReady() {
   Ready ready;
+  if (traced()) Trace(TraceKind::kReady);
   if (CanStartReadRound()) StartReadRound();
   if (soft_ != reported_.soft) {
     ready.soft_state = soft_;

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "io/base/check.h"
+#include "raft/mutation.h"
 #include "raft/raft_core.h"
 
 namespace metastore::raft {
@@ -88,6 +89,7 @@ Status RaftCore::CheckAppend(const Message& message) const {
 }
 
 Status RaftCore::StepAny(Message message) {
+  if (traced()) Trace(TraceKind::kReceive, &message);
   const bool vote_answer =
       message.type == MessageType::kVoteResponse || message.type == MessageType::kPreVoteResponse;
   // Of whatever term: what is committed stays so, and a refused pre-vote may bear an earlier one.
@@ -133,13 +135,17 @@ bool RaftCore::StepHigherTerm(const Message& message) {
   if (vote && !message.transfer && InLease()) return false;
   // A pre-vote does not move anybody's term (thesis 9.6), nor does a granted one: it bears the term
   // that was asked for.
-  if (message.type == MessageType::kPreVote) return true;
+  if (message.type == MessageType::kPreVote && !Mutated(Mutation::kPreVoteRaisesTerm)) return true;
   if (message.type == MessageType::kPreVoteResponse && !message.reject) return true;
   BecomeFollower(message.term, FromLeader(message.type) ? message.from : kNobody);
   return true;
 }
 
 void RaftCore::StepLowerTerm(const Message& message) {
+  if (Mutated(Mutation::kOverwrittenAcked) && message.from == kLocalStorage) {
+    HandleStorageAppend(message);
+    return;
+  }
   const bool from_old_leader =
       message.type == MessageType::kHeartbeat || message.type == MessageType::kAppend;
   if (from_old_leader && (config_.check_quorum || config_.pre_vote)) {

@@ -76,6 +76,11 @@ void TailLog::Retain(LogIndex applied) {
   Shrink();
 }
 
+void TailLog::SetBytesMax(size_t bytes_max) {
+  bytes_max_ = bytes_max;
+  Shrink();
+}
+
 void TailLog::Shrink() {
   while (bytes_ > bytes_max_ && !tail_.empty() && tail_.front().index <= retained_) {
     bytes_ -= EntryBytes(tail_.front());

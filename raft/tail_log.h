@@ -45,6 +45,8 @@ class TailLog final : public LogView {
   void Install(const SnapshotMeta& snapshot);
   // Entries above `applied` are kept whatever their bytes.
   void Retain(LogIndex applied);
+  // Changes the bound.
+  void SetBytesMax(size_t bytes_max);
   // Forgets everything up to `index`, which becomes FirstIndex() - 1.
   void Compact(LogIndex index);
   // The newest snapshot that followers can be sent.

@@ -1,5 +1,7 @@
 #include "raft/tracker.h"
 
+#include "raft/mutation.h"
+
 #include <algorithm>
 
 namespace metastore::raft {
@@ -22,7 +24,14 @@ void Tracker::Switch(TrackerConfig config, ProgressMap progress) {
   progress_ = std::move(progress);
 }
 
-LogIndex Tracker::Committed() const { return CommittedIndex(config_.voters, *this); }
+LogIndex Tracker::Committed() const {
+  if (Mutated(Mutation::kLearnerCounted)) {
+    JointQuorum counted = config_.voters;
+    for (const NodeId learner : config_.learners) counted.incoming.Insert(learner);
+    return CommittedIndex(counted, *this);
+  }
+  return CommittedIndex(config_.voters, *this);
+}
 
 namespace {
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "io/base/check.h"
+#include "raft/mutation.h"
 
 namespace metastore::raft {
 
@@ -78,6 +79,10 @@ void UnstableLog::StableTo(EntryId last) {
   // 30: the finished write was overwritten since). With the same term the entries up to it are the
   // same too (Log Matching).
   if (last.index < offset_) return;
+  if (Mutated(Mutation::kOverwrittenAcked)) {
+    if (last.index < offset_ + size()) Drop(last.index + 1 - offset_);
+    return;
+  }
   if (TermAt(last.index) != last.term) return;
   Drop(last.index + 1 - offset_);
 }

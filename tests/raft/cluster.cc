@@ -20,6 +20,7 @@ Cluster::Cluster(Options options) : options_(std::move(options)), prng_(options_
     }
     Boot(node);
   }
+  committed_[LogIndex(1)] = Term(1);
   history_[LogIndex(1)] = {Entry{Term(1), LogIndex(1), EntryType::kNormal, Payload()},
                            bootstrap.conf};
 }
@@ -37,6 +38,10 @@ void Cluster::Boot(Node& node) {
   state.hard_state.commit = std::max(state.hard_state.commit, state.applied);
   node.core = std::make_unique<RaftCore>(config, *node.view, state);
   node.commit_seen = node.core->commit();
+  node.term_seen = node.core->term();
+  node.log.clear();
+  if (node.start.last.index > LogIndex()) node.log[node.start.last.index] = node.start.last.term;
+  for (const Entry& entry : node.entries) node.log[entry.index] = entry.term;
 }
 
 void Cluster::Tick(uint64_t id, int times) {
@@ -70,10 +75,11 @@ void Cluster::Pump(uint64_t id) {
       (NeedsDurableTerm(message) ? held : network_).push_back(std::move(message));
     }
     if (ready.append) {
-      EXPECT_TRUE(held.empty() || ready.append->must_sync);
+      Demand(held.empty() || ready.append->must_sync, "a vote request without a durable term");
+      NoteAppend(n, *ready.append);
       n.appends.push_back({std::move(*ready.append), std::move(held)});
     } else {
-      EXPECT_TRUE(held.empty());
+      Demand(held.empty(), "a vote request without a durable term");
     }
     if (ready.apply) n.applies.push_back(std::move(*ready.apply));
     CheckReads(n, ready.reads);
@@ -84,24 +90,16 @@ void Cluster::Pump(uint64_t id) {
 
 void Cluster::CheckReads(Node& node, const std::vector<ReadState>& reads) {
   for (const ReadState& read : reads) {
-    ASSERT_TRUE(reads_.contains(read.token));
-    if (read.outcome == ReadOutcome::kServe) {
-      EXPECT_GE(read.index, reads_[read.token]) << "stale read on " << node.id.value();
+    const auto asked = reads_.find(read.token);
+    if (asked == reads_.end()) {
+      Demand(false, Concat("an answer to no read on ", node.id.value()));
+      continue;
     }
-    reads_.erase(read.token);
+    const bool served = read.outcome == ReadOutcome::kServe;
+    Demand(!served || read.index >= asked->second, Concat("stale read on ", node.id.value()));
+    reads_.erase(asked);
     node.reads.push_back(read);
   }
-}
-
-void Cluster::Check(Node& node) {
-  const RaftCore& core = *node.core;
-  EXPECT_GE(core.commit(), node.commit_seen) << "commit fell on " << node.id.value();
-  node.commit_seen = core.commit();
-  committed_anywhere_ = std::max(committed_anywhere_, core.commit());
-  if (!core.is_leader()) return;
-  const auto [at, first] = leaders_.emplace(core.term(), node.id);
-  EXPECT_TRUE(first || at->second == node.id) << "term " << core.term().value() << " has leaders "
-                                              << at->second.value() << " and " << node.id.value();
 }
 
 bool Cluster::Flush(uint64_t id) {
@@ -122,7 +120,7 @@ bool Cluster::Flush(uint64_t id) {
   for (Message& message : append.held) network_.push_back(std::move(message));
   for (Message& message : append.task.after_durable) {
     if (message.to == n.id) {
-      EXPECT_TRUE(n.core->StepOwn(std::move(message)).ok());
+      Demand(n.core->StepOwn(std::move(message)).ok(), "a node refuses its own message");
     } else {
       network_.push_back(std::move(message));
     }
@@ -134,19 +132,22 @@ bool Cluster::Flush(uint64_t id) {
 void Cluster::Persist(Node& node, const AppendTask& task) {
   if (!task.must_sync) {
     // Rides along with the next write: lost if the node crashes before.
-    EXPECT_TRUE(task.entries.empty());
+    Demand(task.entries.empty(), "entries that need no sync");
     if (task.hard_state) node.unsynced = task.hard_state;
     return;
   }
   if (node.unsynced) node.hard = *std::exchange(node.unsynced, std::nullopt);
-  if (task.hard_state) node.hard = *task.hard_state;
+  if (task.hard_state) {
+    Demand(task.hard_state->term >= node.hard.term, "a durable term fell");
+    node.hard = *task.hard_state;
+  }
   if (task.snapshot != nullptr) {
     node.start = node.store = *task.snapshot;
     node.entries.clear();
   }
   if (task.entries.empty()) return;
   const uint64_t keep = task.entries.front().index - node.start.last.index - 1;
-  ASSERT_LE(keep, node.entries.size()) << "gap in the log of " << node.id.value();
+  Demand(keep <= node.entries.size(), Concat("gap in the log of ", node.id.value()));
   node.entries.resize(keep);
   node.entries.insert(node.entries.end(), task.entries.begin(), task.entries.end());
 }
@@ -163,25 +164,20 @@ bool Cluster::Apply(uint64_t id) {
 }
 
 void Cluster::ApplyEntry(Node& node, const Entry& entry) {
-  ASSERT_EQ(entry.index, node.store.last.index + 1) << "hole in apply of " << node.id.value();
+  Demand(entry.index == node.store.last.index + 1, Concat("hole in apply of ", node.id.value()));
   const LogIndex durable = node.start.last.index + node.entries.size();
-  EXPECT_LE(entry.index, durable) << "applied before durable on " << node.id.value();
+  Demand(entry.index <= durable, Concat("applied before durable on ", node.id.value()));
   node.store.last = entry.id();
   if (entry.type != EntryType::kNormal) {
     const StatusOr<ConfChange> change = DecodeConfChange(entry.payload);
-    ASSERT_TRUE(change.ok());
-    const StatusOr<ConfState> conf = node.core->ApplyConfChange(*change);
+    Demand(change.ok(), "a conf change that does not decode");
+    const StatusOr<ConfState> conf = node.core->ApplyConfChange(change.value_or(ConfChange()));
     if (conf.ok()) node.store.conf = *conf;
+    CheckCommit(node);
   } else {
     node.values.emplace_back(entry.payload.view());
   }
-  const auto [at, first] = history_.emplace(entry.index, std::pair(entry, node.store.conf));
-  if (first) return;
-  EXPECT_EQ(at->second.first.id(), entry.id())
-      << node.id.value() << " applies another entry at " << entry.index.value();
-  EXPECT_TRUE(at->second.first.payload == entry.payload);
-  EXPECT_TRUE(at->second.second == node.store.conf)
-      << node.id.value() << " has another membership at " << entry.index.value();
+  NoteApplied(node, entry);
 }
 
 bool Cluster::Deliver(size_t at) {
@@ -192,7 +188,8 @@ bool Cluster::Deliver(size_t at) {
   if (lost(message) || !up(to)) return true;
   const Status status = core(to).Step(std::move(message));
   // Answers to a node's former self come from strangers after a change of membership.
-  EXPECT_TRUE(status.ok() || status.code() == StatusCode::kNotFound) << status;
+  Demand(status.ok() || status.code() == StatusCode::kNotFound,
+         std::string(StdView(status.message())));
   Pump(to);
   return true;
 }

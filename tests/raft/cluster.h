@@ -2,10 +2,12 @@
 // that work when told to, and the network is one list of messages that the test delivers, drops,
 // repeats or reorders.
 //
-// Checks for itself, after everything: one leader a term, every index is applied with the same
-// entry everywhere, commit never falls, and a read is never served below what was committed
-// anywhere when it was asked for. A crash loses what was not durable, and the unsynced tail of what
-// need not be.
+// Checks for itself, after everything (cluster_safety.cc): one leader a term, who has all that is
+// committed; equal ids of entries mean equal entries after equal ones; an index is committed and
+// applied with the same entry everywhere, and when it is first committed a majority of each half of
+// the membership has it durable; terms and commits never fall; a read is never served below what
+// was committed anywhere when it was asked for. A crash loses what was not durable, and the
+// unsynced tail of what need not be.
 #pragma once
 
 #include <deque>
@@ -30,6 +32,8 @@ class Cluster {
     uint64_t seed = 1;
     // Set to change what every node's core is made with.
     std::function<void(Config&)> configure = [](Config&) {};
+    // Is told what does not hold; without one the test fails.
+    std::function<void(const std::string&)> broken;
   };
 
   struct Append {
@@ -51,7 +55,9 @@ class Cluster {
     std::unique_ptr<RaftCore> core;
     std::deque<Append> appends;
     std::deque<ApplyTask> applies;
+    std::map<LogIndex, Term> log;  // what the core has, as its append tasks say
     LogIndex commit_seen;
+    Term term_seen;
     std::vector<ReadState> reads;
     std::vector<std::string>
         values;  // of the entries applied since the start, for tests to look at
@@ -93,6 +99,7 @@ class Cluster {
   // The only leader of the highest term; 0 = none.
   uint64_t Leader();
   LogIndex committed_anywhere() const { return committed_anywhere_; }
+  size_t leaders_seen() const { return leaders_.size(); }
   // Everybody up has the same log and commit.
   bool Converged();
   std::string Describe();
@@ -102,7 +109,16 @@ class Cluster {
   void Persist(Node& node, const AppendTask& task);
   void ApplyEntry(Node& node, const Entry& entry);
   void CheckReads(Node& node, const std::vector<ReadState>& reads);
+
+  // --- cluster_safety.cc
+  void Demand(bool holds, const std::string& what);
+  void NoteAppend(Node& node, const AppendTask& task);
+  void NoteApplied(const Node& node, const Entry& entry);
   void Check(Node& node);
+  void CheckCommit(Node& node);
+  void CheckLeader(const Node& node);
+  bool Durable(const Node& node, EntryId id) const;
+  bool DurableOnMajority(const std::vector<NodeId>& voters, EntryId id) const;
 
   Options options_;
   Prng prng_;
@@ -110,6 +126,8 @@ class Cluster {
   std::vector<Message> network_;
   std::map<Term, NodeId> leaders_;
   std::map<LogIndex, std::pair<Entry, ConfState>> history_;  // what was applied, by anybody
+  std::map<EntryId, std::pair<Term, Entry>> entries_;        // every entry, and the term before it
+  std::map<LogIndex, Term> committed_;                       // by anybody
   std::map<ReadToken, LogIndex> reads_;  // the least index each may be served at
   LogIndex committed_anywhere_;
 };

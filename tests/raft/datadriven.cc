@@ -1,42 +1,43 @@
 #include "tests/raft/datadriven.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cctype>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
+#include <charconv>
+#include <sstream>
 
 namespace metastore::raft {
 namespace {
 
-std::vector<std::string> ReadLines(const std::string& path) {
-  std::ifstream in(path);
-  EXPECT_TRUE(in.is_open()) << path;
+constexpr std::string_view kSeparator = "----";
+
+std::vector<std::string> Lines(const std::string& text) {
   std::vector<std::string> lines;
-  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    lines.push_back(line);
+  }
   return lines;
 }
 
-bool Blank(const std::string& line) {
-  return std::all_of(line.begin(), line.end(), [](unsigned char c) { return std::isspace(c); });
-}
+bool Space(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
+
+bool Blank(const std::string& line) { return std::all_of(line.begin(), line.end(), Space); }
 
 // Words of a directive; a parenthesised list belongs to its word, blanks and all.
-std::vector<std::string> Words(const std::string& line) {
+StatusOr<std::vector<std::string>> Words(const std::string& line) {
   std::vector<std::string> words;
   std::string word;
   int depth = 0;
   for (const char c : line) {
     depth += c == '(' ? 1 : c == ')' ? -1 : 0;
-    if (c == ' ' && depth == 0) {
-      if (!word.empty()) words.push_back(word);
-      word.clear();
-    } else if (c != ' ') {
+    if (!Space(c)) {
       word += c;
+    } else if (depth == 0 && !word.empty()) {
+      words.push_back(std::exchange(word, ""));
     }
   }
+  if (depth != 0) return InvalidArgumentError("a list does not close: ", line);
   if (!word.empty()) words.push_back(word);
   return words;
 }
@@ -56,17 +57,65 @@ Directive::Arg ParseArg(const std::string& word) {
       item += c;
       continue;
     }
-    if (!item.empty()) arg.values.push_back(item);
-    item.clear();
+    if (!item.empty()) arg.values.push_back(std::exchange(item, ""));
   }
   return arg;
 }
 
-void ParseCommand(const std::string& line, Directive& directive) {
-  const std::vector<std::string> words = Words(line);
-  directive.command = words.front();
-  for (size_t i = 1; i < words.size(); ++i) directive.args.push_back(ParseArg(words[i]));
-}
+// Walks the lines of a script.
+class Parser {
+ public:
+  explicit Parser(const std::string& text) : lines_(Lines(text)) {}
+
+  StatusOr<std::vector<Directive>> Run() {
+    std::vector<Directive> script;
+    while (SkipToDirective()) {
+      StatusOr<Directive> block = Block();
+      if (!block.ok()) return block.status();
+      script.push_back(*std::move(block));
+    }
+    return script;
+  }
+
+ private:
+  bool SkipToDirective() {
+    while (!AtEnd() && (Blank(lines_[at_]) || lines_[at_].front() == '#')) ++at_;
+    return !AtEnd();
+  }
+
+  StatusOr<Directive> Block() {
+    const int line = Here();
+    std::string text = lines_[at_++];
+    while (text.ends_with('\\') && !AtEnd()) {
+      text.back() = ' ';
+      text += lines_[at_++];
+    }
+    StatusOr<Directive> block = ParseDirective(text);
+    if (!block.ok()) return Annotate(block.status(), Concat("line ", line));
+    block->line = line;
+    for (; !AtEnd() && lines_[at_] != kSeparator; ++at_) block->input.push_back(lines_[at_]);
+    if (AtEnd()) return InvalidArgumentError("line ", line, ": no ---- after ", block->command);
+    ++at_;
+    const bool fenced = !AtEnd() && lines_[at_] == kSeparator;
+    if (fenced) ++at_;
+    block->expected_line = Here();
+    while (!AtEnd() && !(fenced ? Fence() : Blank(lines_[at_]))) {
+      block->expected.push_back(lines_[at_++]);
+    }
+    if (fenced && AtEnd()) return InvalidArgumentError("line ", line, ": no second ----");
+    if (fenced) at_ += 2;
+    return block;
+  }
+
+  bool AtEnd() const { return at_ >= lines_.size(); }
+  bool Fence() const {
+    return lines_[at_] == kSeparator && at_ + 1 < lines_.size() && lines_[at_ + 1] == kSeparator;
+  }
+  int Here() const { return static_cast<int>(at_ + 1); }
+
+  std::vector<std::string> lines_;
+  size_t at_ = 0;
+};
 
 }  // namespace
 
@@ -82,70 +131,41 @@ std::string Directive::Value(std::string_view key, std::string_view otherwise) c
   return arg->values.front();
 }
 
+bool Directive::Flag(std::string_view key) const {
+  const std::string value = Value(key, "false");
+  return value == "true" || value == "t" || value == "1";
+}
+
+uint64_t Directive::Number(std::string_view key, uint64_t otherwise) const {
+  return ParseNumber(Value(key, "")).value_or(otherwise);
+}
+
 std::vector<uint64_t> Directive::Numbers() const {
   std::vector<uint64_t> numbers;
   for (const Arg& arg : args) {
-    const bool digits = std::all_of(arg.key.begin(), arg.key.end(),
-                                    [](unsigned char c) { return std::isdigit(c); });
-    if (arg.values.empty() && digits) numbers.push_back(std::stoull(arg.key));
+    const std::optional<uint64_t> number = ParseNumber(arg.key);
+    if (arg.values.empty() && number) numbers.push_back(*number);
   }
   return numbers;
 }
 
-std::string GoldenFolder(std::string_view name) {
-  const char* chosen = std::getenv("MS_GOLDENS");  // tools/dev goldens DIR
-  const std::string root =
-      chosen != nullptr ? chosen : std::string(MS_SHARED_DIR) + "/goldens/raft";
-  const std::string folder = root + "/" + std::string(name);
-  return std::filesystem::is_directory(folder) ? folder : "";
+std::optional<uint64_t> ParseNumber(std::string_view text) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
 }
 
-std::vector<std::string> GoldenFiles(std::string_view folder) {
-  std::vector<std::string> files;
-  const std::string path = GoldenFolder(folder);
-  if (path.empty()) return files;
-  for (const auto& entry : std::filesystem::directory_iterator(path)) {
-    if (entry.path().extension() == ".txt") files.push_back(entry.path().string());
-  }
-  std::sort(files.begin(), files.end());
-  return files;
+StatusOr<Directive> ParseDirective(const std::string& line) {
+  const StatusOr<std::vector<std::string>> words = Words(line);
+  if (!words.ok()) return words.status();
+  if (words->empty()) return InvalidArgumentError("no command");
+  Directive directive;
+  directive.command = words->front();
+  for (size_t i = 1; i < words->size(); ++i) directive.args.push_back(ParseArg((*words)[i]));
+  return directive;
 }
 
-std::vector<Directive> ParseScript(const std::string& path) {
-  const std::vector<std::string> lines = ReadLines(path);
-  std::vector<Directive> script;
-  size_t i = 0;
-  while (i < lines.size()) {
-    if (Blank(lines[i]) || lines[i].front() == '#') {
-      ++i;
-      continue;
-    }
-    Directive directive;
-    directive.file = path;
-    directive.line = static_cast<int>(i + 1);
-    std::string line = lines[i++];
-    while (line.back() == '\\' && i < lines.size()) {
-      line.back() = ' ';
-      line += lines[i++];
-    }
-    ParseCommand(line, directive);
-    for (; i < lines.size() && lines[i] != "----"; ++i) directive.input += lines[i] + "\n";
-    for (++i; i < lines.size() && !Blank(lines[i]); ++i) directive.expected += lines[i] + "\n";
-    script.push_back(std::move(directive));
-  }
-  return script;
-}
-
-void RunScript(const std::string& path, const std::function<std::string(const Directive&)>& run,
-               const std::function<std::string(const std::string&)>& normalize) {
-  const std::vector<Directive> script = ParseScript(path);
-  ASSERT_FALSE(script.empty()) << path;
-  for (const Directive& directive : script) {
-    std::string actual = run(directive);
-    if (!actual.empty() && actual.back() != '\n') actual += '\n';
-    ASSERT_EQ(normalize(directive.expected), normalize(actual))
-        << path << ":" << directive.line << ": " << directive.command;
-  }
-}
+StatusOr<std::vector<Directive>> ParseScript(const std::string& text) { return Parser(text).Run(); }
 
 }  // namespace metastore::raft

@@ -1,10 +1,17 @@
 // Reads recorded scripts: blocks of a directive, optional input, "----" and the expected output.
+//
+// Blank lines and lines that begin with '#' separate blocks; a directive ends with its line unless
+// that ends in '\'. The output ends at the first blank line; one that has blank lines stands
+// between two pairs of "----".
 #pragma once
 
-#include <functional>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "io/base/status.h"
 
 namespace metastore::raft {
 
@@ -14,29 +21,31 @@ struct Directive {
     std::vector<std::string> values;
   };
 
-  std::string file;
   int line = 0;
   std::string command;
   std::vector<Arg> args;
-  std::string input;
-  std::string expected;
+  std::vector<std::string> input;
+  std::vector<std::string> expected;
+  int expected_line = 0;  // of its first line
 
   const Arg* Find(std::string_view key) const;
   // The first value of `key`, or `otherwise`.
   std::string Value(std::string_view key, std::string_view otherwise) const;
-  bool Flag(std::string_view key) const { return Value(key, "false") == "true"; }
+  bool Flag(std::string_view key) const;
+  uint64_t Number(std::string_view key, uint64_t otherwise) const;
   // Arguments without a value that are numbers, in order.
   std::vector<uint64_t> Numbers() const;
 };
 
-// Path of a folder of recorded scripts, empty when it is not there (the test is then skipped).
-std::string GoldenFolder(std::string_view name);
-std::vector<std::string> GoldenFiles(std::string_view folder);
+// Nothing unless all of `text` is a decimal number.
+std::optional<uint64_t> ParseNumber(std::string_view text);
 
-std::vector<Directive> ParseScript(const std::string& path);
-// Runs every block of a script and expects its output to be the same, text for text. `normalize` is
-// done to both sides first.
-void RunScript(const std::string& path, const std::function<std::string(const Directive&)>& run,
-               const std::function<std::string(const std::string&)>& normalize);
+// The directive on a line of its own, without input and output.
+// Errors: kInvalidArgument   no command, or a list that does not close
+StatusOr<Directive> ParseDirective(const std::string& line);
+
+// The blocks of a script's text, in order.
+// Errors: kInvalidArgument   with the line: a directive that does not parse or has no "----"
+StatusOr<std::vector<Directive>> ParseScript(const std::string& text);
 
 }  // namespace metastore::raft

@@ -1,9 +1,10 @@
 #include "tests/raft/interaction_env.h"
 
-#include <gtest/gtest.h>
-
+#include <algorithm>
+#include <cctype>
 #include <sstream>
 
+#include "tests/raft/directive_form.h"
 #include "tests/raft/interaction_text.h"
 
 namespace metastore::raft {
@@ -20,7 +21,9 @@ std::vector<NodeId> IdList(const Directive& directive, std::string_view key) {
   std::vector<NodeId> ids;
   const Directive::Arg* arg = directive.Find(key);
   if (arg == nullptr) return ids;
-  for (const std::string& value : arg->values) ids.emplace_back(std::stoull(value));
+  for (const std::string& value : arg->values) {
+    if (const std::optional<uint64_t> id = ParseNumber(value)) ids.emplace_back(*id);
+  }
   return ids;
 }
 
@@ -29,28 +32,108 @@ std::string Header(NodeId id, std::string_view what) {
 }
 
 constexpr int kElectionTicks = 3;
+constexpr uint64_t kNodesMax = 1000;
+constexpr std::string_view kDropped = "raft proposal dropped";
+constexpr std::string_view kApplyResponseName = "MsgStorageApplyResp";
+
+bool IsMessageType(std::string_view name) {
+  for (auto type = MessageType::kPropose; type <= MessageType::kStorageAppendResponse;
+       type = static_cast<MessageType>(static_cast<uint8_t>(type) + 1)) {
+    if (Name(type) == name) return true;
+  }
+  return name == kApplyResponseName;
+}
 
 }  // namespace
 
-std::string InteractionEnv::Run(const Directive& directive) {
+bool InteractionEnv::Knows(std::string_view command) { return IsInteractionCommand(command); }
+
+StatusOr<std::string> InteractionEnv::Run(const Directive& directive) {
+  StatusOr<std::string> out = RunOne(directive);
+  // The input of all other commands is more commands.
+  const bool more = directive.command != "propose-conf-change";
+  for (size_t i = 0; more && out.ok() && i < directive.input.size(); ++i) {
+    StatusOr<Directive> next = ParseDirective(directive.input[i]);
+    if (!next.ok()) return next.status();
+    const StatusOr<std::string> text = RunOne(*next);
+    if (!text.ok()) return text.status();
+    *out += *text;
+  }
+  if (out.ok() && out->empty()) return std::string("ok");
+  return out;
+}
+
+StatusOr<std::string> InteractionEnv::RunOne(const Directive& directive) {
+  MS_RETURN_IF_ERROR(CheckForm(directive));
+  MS_RETURN_IF_ERROR(CheckNodes(directive));
   const bool was_quiet = quiet_;
+  error_.clear();
   const std::string level = directive.Value("log-level", "");
-  if (!level.empty()) quiet_ = level == "none";
-  const std::string out = Dispatch(directive);
-  const bool silent = quiet_;
+  if (!level.empty()) SetLogLevel(level);
+  std::string out = error_.empty() ? Dispatch(directive) : "";
+  if (quiet_) out.clear();
   if (!level.empty()) quiet_ = was_quiet;
-  // Refusals are shown even when the rest is not.
-  if (silent && out != "raft proposal dropped") return "ok";
-  return out.empty() ? "ok" : out;
+  if (!broken_.empty()) return InternalError(broken_);
+  return out + error_;
+}
+
+void InteractionEnv::Demand(bool holds, std::string_view what) {
+  if (!holds && broken_.empty()) broken_ = what;
+}
+
+Status InteractionEnv::CheckNodes(const Directive& directive) const {
+  if (directive.command == "add-nodes") return OkStatus();
+  std::vector<uint64_t> ids = directive.Numbers();
+  if (directive.command == "compact") ids.resize(1);
+  if (directive.command == "propose") ids.resize(1);
+  if (directive.command == "transfer-leadership") ids.push_back(directive.Number("from", 0));
+  // These may speak of a node that is not there, or not yet.
+  if (directive.command == "send-snapshot" || directive.command == "report-unreachable") {
+    ids.resize(1);
+  }
+  for (const uint64_t id : ids) {
+    if (id == 0 || id > nodes_.size()) return InvalidArgumentError("there is no node ", id);
+  }
+  return OkStatus();
+}
+
+void InteractionEnv::SetLogLevel(const std::string& name) {
+  std::string upper;
+  for (const char c : name) {
+    upper += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  for (const std::string_view level : {"DEBUG", "INFO", "WARN", "ERROR", "FATAL", "NONE"}) {
+    if (upper != level) continue;
+    quiet_ = level == "NONE";
+    return;
+  }
+  error_ = "log levels must be either of [DEBUG INFO WARN ERROR FATAL NONE]";
 }
 
 std::string InteractionEnv::Dispatch(const Directive& directive) {
   const std::string& command = directive.command;
+  if (command == "_breakpoint:") return "";
   if (command == "log-level") {
-    quiet_ = directive.args.front().key == "none";
+    SetLogLevel(directive.args.front().key);
     return "";
   }
-  if (command == "add-nodes") return AddNodes(directive);
+  if (command == "add-nodes") {
+    AddNodes(directive);
+    return "";
+  }
+  if (command == "raft-state") return RaftState();
+  if (command == "send-snapshot") return SendSnapshot(directive);
+  if (command == "transfer-leadership") {
+    Node& from = Find(NodeId(directive.Number("from", 0)));
+    // Its refusal is a log line.
+    from.core->TransferLeader(NodeId(directive.Number("to", 0))).IgnoreError();
+    return "";
+  }
+  return DispatchToNodes(directive);
+}
+
+std::string InteractionEnv::DispatchToNodes(const Directive& directive) {
+  const std::string& command = directive.command;
   if (command == "stabilize") return Stabilize(directive);
   if (command == "deliver-msgs") return Deliver(directive);
   if (command == "process-ready") {
@@ -62,15 +145,7 @@ std::string InteractionEnv::Dispatch(const Directive& directive) {
   if (command == "process-apply-thread") {
     return ForEach(directive, "processing apply thread", &InteractionEnv::ProcessApplyThread);
   }
-  if (command == "raft-state") return RaftState();
-  if (command == "send-snapshot") return SendSnapshot(directive);
-  if (command == "transfer-leadership") {
-    Node& from = Find(NodeId(std::stoull(directive.Value("from", ""))));
-    const NodeId to(std::stoull(directive.Value("to", "")));
-    EXPECT_TRUE(from.core->TransferLeader(to).ok());
-    return "";
-  }
-  return DispatchToNode(directive, Find(NodeId(directive.Numbers().at(0))));
+  return DispatchToNode(directive, Find(NodeId(directive.Numbers().front())));
 }
 
 std::string InteractionEnv::DispatchToNode(const Directive& directive, Node& node) {
@@ -80,40 +155,61 @@ std::string InteractionEnv::DispatchToNode(const Directive& directive, Node& nod
   if (command == "campaign") {
     core.Campaign();
   } else if (command == "propose") {
-    return Propose(directive, node);
+    Propose(directive, node);
   } else if (command == "propose-conf-change") {
-    return ProposeConfChange(directive, node);
+    ProposeConfChange(directive, node);
   } else if (command == "tick-heartbeat") {
     core.Tick();
   } else if (command == "tick-election") {
     for (int i = 0; i < kElectionTicks; ++i) core.Tick();
   } else if (command == "set-randomized-election-timeout") {
-    core.SetRandomizedElectionTimeoutForTest(std::stoi(directive.Value("timeout", "")));
+    core.SetRandomizedElectionTimeoutForTest(static_cast<int>(directive.Number("timeout", 0)));
   } else if (command == "forget-leader") {
     core.ForgetLeader().IgnoreError();  // its refusal is a log line
   } else if (command == "report-unreachable") {
-    core.ReportUnreachable(NodeId(numbers.at(1)));
+    core.ReportUnreachable(NodeId(numbers[1]));
   } else if (command == "compact") {
-    node.log->Compact(LogIndex(numbers.at(1)));
+    return Compact(node, LogIndex(numbers[1]));
   } else if (command == "raft-log") {
     return RaftLog(node);
-  } else if (command == "status") {
-    return Describe(core.GetStatus().progress);
   } else {
-    return "unknown command";
+    return Describe(core.GetStatus().progress);  // status
   }
   return "";
 }
 
-std::string InteractionEnv::AddNodes(const Directive& directive) {
-  const uint64_t count = directive.Numbers().at(0);
-  for (uint64_t i = 0; i < count; ++i) AddNode(directive);
+std::string InteractionEnv::Compact(Node& node, LogIndex index) {
+  TailLog& log = *node.log;
+  if (index < log.FirstIndex()) {
+    error_ = "requested index is unavailable due to compaction";
+  } else if (index > std::min(log.LastIndex(), node.core->applied())) {
+    Demand(false, "compact: beyond what is durable and applied");
+  } else {
+    log.Compact(index);
+    return RaftLog(node);
+  }
   return "";
+}
+
+void InteractionEnv::AddNodes(const Directive& directive) {
+  const bool bootstrap = directive.Find("voters") != nullptr ||
+                         directive.Find("learners") != nullptr ||
+                         directive.Find("index") != nullptr || directive.Find("content") != nullptr;
+  const std::string reads = directive.Value("read-only", "safe");
+  if (bootstrap && directive.Number("index", 0) <= 1) {
+    error_ = "index must be specified as > 1 due to bootstrap";
+  } else if (reads != "safe" && reads != "lease-based") {
+    error_ = "invalid read-only option \"" + reads + "\"";
+  } else if (directive.Number("inflight", 1) == 0) {
+    error_ = "max inflight messages must be greater than 0";
+  }
+  const uint64_t count = std::min<uint64_t>(directive.Numbers().front(), kNodesMax);
+  for (uint64_t i = 0; error_.empty() && i < count; ++i) AddNode(directive);
 }
 
 void InteractionEnv::AddNode(const Directive& directive) {
   auto node = std::make_unique<Node>();
-  const LogIndex index(std::stoull(directive.Value("index", "0")));
+  const LogIndex index(directive.Number("index", 0));
   SnapshotMeta start;
   start.last = {index > LogIndex() ? Term(1) : Term(), index};
   start.conf.voters = IdList(directive, "voters");
@@ -134,41 +230,56 @@ void InteractionEnv::AddNode(const Directive& directive) {
   config.apply_before_durable = !node->async;
   config.message_bytes_max = SIZE_MAX;
   config.inflight_bytes_max = 0;
-  config.inflight_messages_max = std::stoull(directive.Value("inflight", "2147483647"));
+  config.inflight_messages_max = directive.Number("inflight", INT32_MAX);
   config.uncommitted_bytes_max = SIZE_MAX;
-  config.apply_bytes_max =
-      std::stoull(directive.Value("max-committed-size-per-ready", "9223372036854775807"));
+  config.apply_bytes_max = directive.Number("max-committed-size-per-ready", INT64_MAX);
+  const Status valid = config.Validate();
+  const Status fits = ConfChanger::Restore(start.conf, index, Inflights(1, 0)).status();
+  if (!valid.ok() || !fits.ok()) {
+    Demand(false, StdView(valid.ok() ? fits.message() : valid.message()));
+    return;
+  }
   node->core =
       std::make_unique<RaftCore>(config, *node->log, InitialState{HardState(), start.conf, index});
   node->hard.commit = index;
   nodes_.push_back(std::move(node));
 }
 
-std::string InteractionEnv::Propose(const Directive& directive, Node& node) {
+void InteractionEnv::Propose(const Directive& directive, Node& node) {
   Payload payload(directive.args.at(1).key);
   const ProposeCode code = node.core->Propose({&payload, 1}).code;
   const bool taken = code == ProposeCode::kAccepted || code == ProposeCode::kForwarded;
-  return taken ? "" : "raft proposal dropped";
+  if (!taken) error_ = kDropped;
 }
 
-std::string InteractionEnv::ProposeConfChange(const Directive& directive, Node& node) {
+void InteractionEnv::ProposeConfChange(const Directive& directive, Node& node) {
   ConfChange change;
   const std::string transition = directive.Value("transition", "auto");
   if (transition == "implicit") change.transition = ConfTransition::kJointImplicit;
   if (transition == "explicit") change.transition = ConfTransition::kJointExplicit;
-  change.steps = ParseSteps(directive.input);
-  const EntryType type = directive.Flag("v1") ? EntryType::kConfChange : EntryType::kConfChangeV2;
+  StatusOr<std::vector<ConfChangeStep>> steps = ParseSteps(directive.input);
+  const bool v1 = directive.Flag("v1");
+  if (transition != "auto" && transition != "implicit" && transition != "explicit") {
+    error_ = "unknown transition " + transition;
+  } else if (!steps.ok()) {
+    error_ = StdView(steps.status().message());
+  } else if (v1 && (steps->size() != 1 || transition != "auto")) {
+    error_ = "v1 conf change can only have one operation and no transition";
+  }
+  if (!error_.empty()) return;
+  change.steps = *std::move(steps);
+  const EntryType type = v1 ? EntryType::kConfChange : EntryType::kConfChangeV2;
   switch (node.core->ProposeConfChange(change, type).code) {
     case ProposeCode::kAccepted:
     case ProposeCode::kForwarded:
     case ProposeCode::kConfChangeRefused:
-      return "";
+      return;
     case ProposeCode::kNotLeader:
     case ProposeCode::kQuotaFull:
     case ProposeCode::kTransferInProgress:
       break;
   }
-  return "raft proposal dropped";
+  error_ = kDropped;
 }
 
 std::vector<NodeId> InteractionEnv::Targets(const Directive& directive) const {
@@ -184,7 +295,7 @@ std::string InteractionEnv::Stabilize(const Directive& directive) {
   std::string out;
   for (int rounds = 0; StabilizeOnce(ids, out); ++rounds) {
     if (rounds == 1000) {
-      ADD_FAILURE() << directive.file << ":" << directive.line << ": does not stabilize";
+      Demand(false, "does not stabilize");
       break;
     }
   }
@@ -222,12 +333,23 @@ bool InteractionEnv::StabilizeOnce(const std::vector<NodeId>& ids, std::string& 
 
 std::string InteractionEnv::Deliver(const Directive& directive) {
   const std::string type = directive.Value("type", "");
-  std::string out;
-  for (const uint64_t number : directive.Numbers()) {
-    out += DeliverTo(NodeId(number), type, /*drop=*/false);
+  if (!type.empty() && !IsMessageType(type)) {
+    Demand(false, "unknown message type " + type);
+    return "";
   }
-  for (const NodeId id : IdList(directive, "drop")) out += DeliverTo(id, type, /*drop=*/true);
-  return out.empty() ? "no messages" : out;
+  std::string out;
+  for (const Directive::Arg& arg : directive.args) {
+    if (arg.values.empty()) {
+      out += DeliverTo(NodeId(ParseNumber(arg.key).value_or(0)), type, /*drop=*/false);
+    } else if (arg.key == "drop") {
+      for (const NodeId id : IdList(directive, "drop")) out += DeliverTo(id, type, /*drop=*/true);
+    }
+  }
+  return out.empty() ? "no messages\n" : out;
+}
+
+std::string_view InteractionEnv::TypeName(const Mail& mail) {
+  return mail.apply_response ? kApplyResponseName : Name(mail.message.type);
 }
 
 std::string InteractionEnv::DeliverTo(NodeId to, std::string_view type, bool drop) {
@@ -236,8 +358,8 @@ std::string InteractionEnv::DeliverTo(NodeId to, std::string_view type, bool dro
   for (Mail& mail : messages_) {
     const Message& message = mail.message;
     const bool local = message.from == to || message.from == kAppendThread || mail.apply_response;
-    const bool wanted = message.to == to && !(drop && local) &&
-                        (type.empty() || (!mail.apply_response && Name(message.type) == type));
+    const bool wanted =
+        message.to == to && !(drop && local) && (type.empty() || type == TypeName(mail));
     (wanted ? taken : rest).push_back(std::move(mail));
   }
   messages_ = std::move(rest);
@@ -269,11 +391,11 @@ std::string InteractionEnv::Step(Mail mail) {
 
 std::string InteractionEnv::ForEach(const Directive& directive, std::string_view what,
                                     std::string (InteractionEnv::*process)(Node&)) {
-  const std::vector<NodeId> ids = Targets(directive);
+  const std::vector<uint64_t> ids = directive.Numbers();
   std::string out;
-  for (const NodeId id : ids) {
-    const std::string text = (this->*process)(Find(id));
-    out += ids.size() > 1 ? Header(id, what) + Indent(text) : text;
+  for (const uint64_t id : ids) {
+    const std::string text = (this->*process)(Find(NodeId(id)));
+    out += ids.size() > 1 ? Header(NodeId(id), what) + Indent(text) : text;
   }
   return out;
 }
@@ -301,8 +423,7 @@ std::string InteractionEnv::RaftLog(Node& node) {
   }
   std::vector<Entry> entries;
   const Status status = log.Entries(log.FirstIndex(), log.LastIndex() + 1, SIZE_MAX, entries);
-  EXPECT_TRUE(status.ok());
-  return Show(entries);
+  return status.ok() ? Show(entries) : std::string(StdView(status.message()));
 }
 
 std::string InteractionEnv::SendSnapshot(const Directive& directive) {
@@ -318,5 +439,7 @@ std::string InteractionEnv::SendSnapshot(const Directive& directive) {
   messages_.push_back(std::move(mail));
   return out;
 }
+
+std::unique_ptr<ScriptRunner> MakeInteractionScript() { return std::make_unique<InteractionEnv>(); }
 
 }  // namespace metastore::raft

@@ -8,18 +8,20 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "raft/raft_core.h"
 #include "raft/tail_log.h"
 #include "tests/raft/datadriven.h"
+#include "tests/raft/golden.h"
 
 namespace metastore::raft {
 
-class InteractionEnv {
+class InteractionEnv final : public ScriptRunner {
  public:
-  // Runs one block; returns its output.
-  std::string Run(const Directive& directive);
+  static bool Knows(std::string_view command);
+  StatusOr<std::string> Run(const Directive& directive) override;
 
  private:
   struct Node {
@@ -36,17 +38,22 @@ class InteractionEnv {
     Message message;
     bool apply_response = false;
   };
-  class Indented;
 
+  Status CheckNodes(const Directive& directive) const;
+  StatusOr<std::string> RunOne(const Directive& directive);
   std::string Dispatch(const Directive& directive);
+  std::string DispatchToNodes(const Directive& directive);
   std::string DispatchToNode(const Directive& directive, Node& node);
-  std::string AddNodes(const Directive& directive);
+  void SetLogLevel(const std::string& name);
+  void AddNodes(const Directive& directive);
   void AddNode(const Directive& directive);
-  std::string Propose(const Directive& directive, Node& node);
-  std::string ProposeConfChange(const Directive& directive, Node& node);
+  void Propose(const Directive& directive, Node& node);
+  void ProposeConfChange(const Directive& directive, Node& node);
+  std::string Compact(Node& node, LogIndex index);
   std::string Stabilize(const Directive& directive);
   bool StabilizeOnce(const std::vector<NodeId>& ids, std::string& out);
   std::string Deliver(const Directive& directive);
+  static std::string_view TypeName(const Mail& mail);
   std::string DeliverTo(NodeId to, std::string_view type, bool drop);
   std::string Step(Mail mail);
   std::string ForEach(const Directive& directive, std::string_view what,
@@ -61,6 +68,8 @@ class InteractionEnv {
   std::string RaftState() const;
   static std::string RaftLog(Node& node);
   std::string SendSnapshot(const Directive& directive);
+  // What the core must never do, whatever the script says: it fails.
+  void Demand(bool holds, std::string_view what);
 
   Node& Find(NodeId id) { return *nodes_.at(id.value() - 1); }
   std::vector<NodeId> Targets(const Directive& directive) const;
@@ -68,6 +77,8 @@ class InteractionEnv {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<Mail> messages_;
   bool quiet_ = false;
+  std::string error_;   // of the command under way: shown behind its output, and when quiet
+  std::string broken_;  // the first demand that did not hold
 };
 
 }  // namespace metastore::raft

@@ -1,6 +1,4 @@
 // How a script's node carries out a Ready.
-#include <gtest/gtest.h>
-
 #include "tests/raft/interaction_env.h"
 #include "tests/raft/interaction_text.h"
 
@@ -30,7 +28,7 @@ void InteractionEnv::FinishSync(Node& node, Ready ready) {
   if (ready.append) {
     for (Message& message : ready.append->after_durable) {
       if (message.to != node.core->id()) continue;
-      EXPECT_TRUE(node.core->StepOwn(std::move(message)).ok());
+      Demand(node.core->StepOwn(std::move(message)).ok(), "a node refuses its own message");
     }
   }
   if (ready.apply) node.core->ApplyDone(ready.apply->entries.back().index);
@@ -52,7 +50,7 @@ std::string InteractionEnv::ShowReady(Node& node, const Ready& ready) {
       out += "HardState " + Show(hard) + "\n";
       node.hard = hard;
     }
-    EXPECT_EQ(append.must_sync, must_sync || append.snapshot != nullptr);
+    Demand(append.must_sync == (must_sync || append.snapshot != nullptr), "must_sync is wrong");
     if (!append.entries.empty()) out += "Entries:\n" + Show(append.entries);
     if (append.snapshot != nullptr) out += "Snapshot " + Show(*append.snapshot) + "\n";
     for (const Message& message : append.after_durable) {
@@ -117,9 +115,9 @@ void InteractionEnv::RunApply(Node& node, const ApplyTask& task) {
     next.last = entry.id();
     if (entry.type != EntryType::kNormal) {
       const StatusOr<ConfChange> change = DecodeConfChange(entry.payload);
-      EXPECT_TRUE(change.ok());
-      const StatusOr<ConfState> conf = node.core->ApplyConfChange(*change);
-      EXPECT_TRUE(conf.ok()) << conf.status();
+      Demand(change.ok(), "a conf change that does not decode");
+      const StatusOr<ConfState> conf = node.core->ApplyConfChange(change.value_or(ConfChange()));
+      Demand(conf.ok(), StdView(conf.status().message()));
       if (conf.ok()) next.conf = *conf;
     }
     node.history.push_back(next);

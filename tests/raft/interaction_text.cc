@@ -1,8 +1,9 @@
 #include "tests/raft/interaction_text.h"
 
-#include <gtest/gtest.h>
-
+#include <cstdio>
 #include <sstream>
+
+#include "tests/raft/datadriven.h"
 
 namespace metastore::raft {
 namespace {
@@ -18,8 +19,15 @@ std::string Target(NodeId id) {
 std::string Quote(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
     if (c == '"' || c == '\\') out += '\\';
-    out += c;
+    if (byte >= 0x20 && byte < 0x7f) {
+      out += c;
+    } else {
+      char hex[8];
+      std::snprintf(hex, sizeof hex, "\\x%02x", byte);
+      out += hex;
+    }
   }
   return out + "\"";
 }
@@ -76,11 +84,15 @@ std::string ShowSteps(const std::vector<ConfChangeStep>& steps) {
   return out;
 }
 
-std::vector<ConfChangeStep> ParseSteps(const std::string& text) {
+StatusOr<std::vector<ConfChangeStep>> ParseSteps(const std::vector<std::string>& lines) {
   std::vector<ConfChangeStep> steps;
+  std::string text;
+  for (const std::string& line : lines) text += line + "\n";
   std::istringstream in(text);
   for (std::string word; in >> word;) {
-    const NodeId node(std::stoull(word.substr(1)));
+    const std::optional<uint64_t> id = ParseNumber(std::string_view(word).substr(1));
+    if (!id) return InvalidArgumentError("unknown token ", word);
+    const NodeId node(*id);
     switch (word.front()) {
       case 'v':
         steps.push_back({ConfChangeKind::kAddVoter, node});
@@ -95,7 +107,7 @@ std::vector<ConfChangeStep> ParseSteps(const std::string& text) {
         steps.push_back({ConfChangeKind::kUpdate, node});
         break;
       default:
-        ADD_FAILURE() << "unknown step " << word;
+        return InvalidArgumentError("unknown input: ", word);
     }
   }
   return steps;
@@ -107,8 +119,7 @@ std::string Show(const Entry& entry) {
     return id + "EntryNormal " + Quote(entry.payload.view());
   }
   const StatusOr<ConfChange> change = DecodeConfChange(entry.payload);
-  EXPECT_TRUE(change.ok());
-  const std::string steps = ShowSteps(change->steps);
+  const std::string steps = change.ok() ? ShowSteps(change->steps) : "undecodable";
   return id + (entry.type == EntryType::kConfChange ? "EntryConfChange" : "EntryConfChangeV2") +
          (steps.empty() ? "" : " " + steps);
 }

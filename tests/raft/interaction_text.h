@@ -16,7 +16,8 @@ inline constexpr NodeId kApplyThread{UINT64_MAX - 1};
 
 // "v1 l2 r3 u4"
 std::string ShowSteps(const std::vector<ConfChangeStep>& steps);
-std::vector<ConfChangeStep> ParseSteps(const std::string& text);
+// Errors: kInvalidArgument   names the word that is none of these
+StatusOr<std::vector<ConfChangeStep>> ParseSteps(const std::vector<std::string>& lines);
 std::string Show(const Entry& entry);
 std::string Show(const std::vector<Entry>& entries);
 std::string Show(const HardState& state);

@@ -227,6 +227,20 @@ TEST(RaftLogFetch, WaitsForEntriesThatAreOnDisk) {
   EXPECT_EQ(log.TakeNextCommitted().size(), 2u);
 }
 
+TEST(TailLog, ASmallerBoundDropsWhatIsAppliedAlready) {
+  TailLog log(EntryId{}, SIZE_MAX);
+  std::vector<Entry> entries;
+  for (uint64_t i = 1; i <= 10; ++i) {
+    entries.push_back({.term = Term(1), .index = LogIndex(i), .payload = Payload("0123456789")});
+  }
+  log.Append(entries);
+  log.Retain(LogIndex(7));
+  log.SetBytesMax(0);
+  EXPECT_EQ(log.tail_begin(), LogIndex(8));
+  EXPECT_EQ(log.FirstIndex(), LogIndex(1));
+  EXPECT_EQ(log.LastIndex(), LogIndex(10));
+}
+
 TEST(TailLog, ForgetsTheOldestEntriesBeyondItsBytesButNotTheirTerms) {
   TailLog log(EntryId{}, 100);
   Append(log, Range(1, 1, 10, 18));  // 50 bytes each

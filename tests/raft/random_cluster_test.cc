@@ -1,181 +1,21 @@
 // Aim: under any schedule nothing committed is lost, no term has two leaders, replicas apply the
 // same entries, reads are not stale, and when the faults stop the cluster makes progress again.
-// Method: five nodes, at first three voters; a seed draws every step: ticks, deliveries in any
-// order, losses, repeats, flushes and applies one at a time, crashes with a random part of the
-// waiting writes durable, restarts, compactions, membership changes, transfers, reads. Cluster
-// checks after each.
+// Method: random runs (random_run.h), checked after each step (cluster_safety.cc). One that fails
+// is shrunk and printed as a script.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <fstream>
+#include <sstream>
 #include <string>
 
-#include "tests/raft/cluster.h"
+#include "tests/raft/random_run.h"
 
 namespace metastore::raft {
 namespace {
 
-constexpr uint64_t kNodes = 5;
-
-class RandomRun {
- public:
-  RandomRun(uint64_t seed, bool safe_elections)
-      : prng_(seed), wildness_(seed % 4), cluster_(MakeOptions(seed, safe_elections)) {}
-
-  void Run(int steps) {
-    for (int i = 0; i < steps && !testing::Test::HasFailure(); ++i) Step();
-    if (!testing::Test::HasFailure()) Recover();
-  }
-
- private:
-  static Cluster::Options MakeOptions(uint64_t seed, bool safe_elections) {
-    Cluster::Options options;
-    options.nodes = kNodes;
-    options.seed = seed;
-    options.configure = [safe_elections, seed](Config& config) {
-      config.election_ticks = 5;
-      config.pre_vote = safe_elections;
-      config.check_quorum = safe_elections;
-      // Small limits, so that every window fills.
-      config.inflight_messages_max = 2 + seed % 3;
-      config.message_bytes_max = 100 + 50 * (seed % 4);
-      config.inflight_bytes_max = 2 * config.message_bytes_max;
-      config.apply_bytes_max = 150;
-      config.uncommitted_bytes_max = 400;
-    };
-    return options;
-  }
-
-  uint64_t AnyNode() { return 1 + prng_.Below(kNodes); }
-  uint64_t AnyUp() {
-    const uint64_t from = AnyNode();
-    for (uint64_t i = 0; i < kNodes; ++i) {
-      const uint64_t id = 1 + (from + i) % kNodes;
-      if (cluster_.up(id)) return id;
-    }
-    cluster_.Restart(from);
-    return from;
-  }
-  uint64_t LeaderOrAny() {
-    const uint64_t leader = cluster_.Leader();
-    return leader != 0 && prng_.Chance(9, 10) ? leader : AnyUp();
-  }
-
-  void Step() {
-    const uint64_t kind = prng_.Below(1000);
-    if (kind < 480) {
-      NetworkStep();
-    } else if (kind < 680) {
-      cluster_.Flush(AnyNode());
-    } else if (kind < 800) {
-      cluster_.Apply(AnyNode());
-    } else if (kind < 860) {
-      cluster_.Tick(AnyNode());
-    } else if (kind < 940) {
-      cluster_.Propose(LeaderOrAny(), "v" + std::to_string(++values_));
-    } else if (kind < 970) {
-      cluster_.Read(AnyUp(), ReadToken(++reads_));
-    } else if (prng_.Chance(1, 4 - wildness_)) {
-      RareStep(prng_.Below(40));
-    }
-  }
-
-  void NetworkStep() {
-    std::vector<Message>& network = cluster_.network();
-    if (network.empty()) return;
-    // Mostly the oldest, so that something happens; sometimes any.
-    const size_t at = prng_.Chance(3, 4) ? 0 : prng_.Below(network.size());
-    const uint64_t fate = prng_.Below(100);
-    if (fate < 2 * wildness_) {
-      network.erase(network.begin() + static_cast<std::ptrdiff_t>(at));
-    } else if (fate < 3 * wildness_) {
-      network.push_back(network[at]);
-    } else {
-      cluster_.Deliver(at);
-    }
-    if (network.size() > 300) network.erase(network.begin(), network.begin() + 100);
-  }
-
-  void RareStep(uint64_t kind) {
-    if (kind < 4) {
-      cluster_.Crash(AnyNode(), prng_.Below(4));
-    } else if (kind < 16) {
-      cluster_.Restart(AnyNode());
-    } else if (kind < 22) {
-      cluster_.Snapshot(AnyUp());
-    } else if (kind < 28) {
-      ChangeMembership();
-    } else if (kind < 31) {
-      const uint64_t from = LeaderOrAny();
-      cluster_.core(from).TransferLeader(NodeId(AnyNode())).IgnoreError();
-      cluster_.Pump(from);
-    } else if (kind < 34) {
-      const uint64_t id = LeaderOrAny();
-      cluster_.core(id).ReportUnreachable(NodeId(AnyNode()));
-      cluster_.core(id).ReportSnapshot(NodeId(AnyNode()), prng_.Chance(1, 2));
-      cluster_.Pump(id);
-    } else if (kind < 36) {
-      const uint64_t id = AnyUp();
-      cluster_.core(id).StepDown();
-      cluster_.Pump(id);
-    } else if (kind < 38) {
-      const uint64_t id = AnyUp();
-      EXPECT_TRUE(cluster_.core(id).ForgetLeader().ok());
-      cluster_.Pump(id);
-    } else {
-      const uint64_t id = AnyUp();
-      cluster_.core(id).Campaign();
-      cluster_.Pump(id);
-    }
-  }
-
-  void ChangeMembership() {
-    ConfChange change;
-    const uint64_t steps = prng_.Below(3);  // none: leave a joint membership
-    for (uint64_t i = 0; i < steps; ++i) {
-      const auto kind = static_cast<ConfChangeKind>(prng_.Below(4));
-      change.steps.push_back({kind, NodeId(AnyNode())});
-    }
-    if (steps > 0) change.transition = static_cast<ConfTransition>(prng_.Below(3));
-    const uint64_t id = LeaderOrAny();
-    cluster_.core(id).ProposeConfChange(change);
-    cluster_.Pump(id);
-  }
-
-  // No more faults: all nodes run, all messages arrive, time passes.
-  void Recover() {
-    for (uint64_t id = 1; id <= kNodes; ++id) cluster_.Restart(id);
-    cluster_.Settle();
-    const std::string last = "last";
-    for (int round = 0; round < 400 && !testing::Test::HasFailure(); ++round) {
-      for (uint64_t id = 1; id <= kNodes; ++id) cluster_.Tick(id);
-      cluster_.Settle();
-      const uint64_t leader = cluster_.Leader();
-      if (leader == 0) continue;
-      // What the peer links do when a snapshot did not arrive.
-      for (uint64_t id = 1; id <= kNodes; ++id) {
-        cluster_.core(leader).ReportSnapshot(NodeId(id), /*ok=*/false);
-      }
-      const ProposeResult result = cluster_.Propose(leader, last);
-      cluster_.Settle();
-      if (result.code == ProposeCode::kAccepted && MembersHave(leader, result.first.index)) return;
-    }
-    FAIL() << "no progress after the faults\n" << cluster_.Describe();
-  }
-
-  bool MembersHave(uint64_t leader, LogIndex index) {
-    const ConfState conf = cluster_.core(leader).conf();
-    for (const NodeId id : conf.voters) {
-      if (cluster_.core(id.value()).applied() < index) return false;
-    }
-    return true;
-  }
-
-  Prng prng_;
-  uint64_t wildness_;  // 0: hardly a fault, 3: many
-  Cluster cluster_;
-  uint64_t values_ = 0;
-  uint64_t reads_ = 0;
-};
+constexpr int kSteps = 6000;
+constexpr int kAttemptsMax = 5000;  // of shrinking
 
 uint64_t Environment(const char* name) {
   const char* value = std::getenv(name);
@@ -190,17 +30,79 @@ void RunSeeds(uint64_t first, bool safe_elections) {
     count = 1;
   }
   for (uint64_t seed = first; seed < first + count; ++seed) {
-    RandomRun(seed, safe_elections).Run(6000);
-    if (testing::Test::HasFailure()) {
-      GTEST_FAIL() << "replay: MS_RAFT_SEED=" << seed << " raft_test --gtest_filter="
-                   << testing::UnitTest::GetInstance()->current_test_info()->test_suite_name()
-                   << "." << testing::UnitTest::GetInstance()->current_test_info()->name();
-    }
+    const RunOptions options{seed, safe_elections};
+    RandomRun run(options);
+    run.Draw(kSteps);
+    if (run.record().broken.empty()) continue;
+    const testing::TestInfo& test = *testing::UnitTest::GetInstance()->current_test_info();
+    GTEST_FAIL() << run.record().broken << "\nreplay: MS_RAFT_SEED=" << seed
+                 << " raft_test --gtest_filter=" << test.test_suite_name() << "." << test.name()
+                 << "\nor as MS_RAFT_SCRIPT of RandomScript.Replays:\n"
+                 << ScriptText(Shrink(run.record(), kAttemptsMax));
   }
 }
 
 TEST(RandomCluster, IsSafeAndRecoversWithPreVoteAndCheckQuorum) { RunSeeds(1, true); }
 TEST(RandomCluster, IsSafeAndRecoversWithPlainElections) { RunSeeds(1000001, false); }
+
+TEST(RandomCluster, TheRunsElectCommitAndSurviveFaults) {
+  constexpr uint64_t kRuns = 24;
+  uint64_t committed = 0;
+  size_t leaders = 0;
+  size_t crashes = 0;
+  for (uint64_t seed = 1; seed <= kRuns; ++seed) {
+    RandomRun run({seed, true});
+    run.Draw(kSteps);
+    ASSERT_EQ(run.record().broken, "");
+    committed += run.cluster().committed_anywhere().value();
+    leaders += run.cluster().leaders_seen();
+    for (const RandomStep& step : run.record().steps) crashes += step.kind == StepKind::kCrash;
+  }
+  RecordProperty("committed", std::to_string(committed));
+  EXPECT_GT(committed, kRuns * 50) << leaders << " leaders, " << crashes << " crashes";
+  EXPECT_GT(leaders, kRuns * 2) << committed << " committed, " << crashes << " crashes";
+  EXPECT_GT(crashes, kRuns * 5);
+}
+
+TEST(RandomScript, ARunIsTheSameWhenItsTextIsReplayed) {
+  RandomRun run({7, true});
+  run.Draw(2000);
+  ASSERT_EQ(run.record().broken, "");
+  const std::string text = ScriptText(run.record());
+  const StatusOr<std::vector<Directive>> script = ParseScript(text);
+  ASSERT_TRUE(script.ok()) << script.status();
+  const StatusOr<RecordedRun> parsed = ParseRun(script->front());
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  RandomRun again(parsed->options);
+  again.Replay(parsed->steps);
+  EXPECT_EQ(ScriptText(again.record()), text);
+}
+
+TEST(RandomScript, WhatIsNoStepIsRefused) {
+  for (const std::string line : {"dance 1", "tick", "deliver 1 2", "change 1 x2 transition=auto",
+                                 "change 1 v2 transition=soon"}) {
+    const StatusOr<std::vector<Directive>> script =
+        ParseScript("cluster seed=1 safe-elections=true\n" + line + "\n----\nok\n");
+    ASSERT_TRUE(script.ok());
+    EXPECT_FALSE(ParseRun(script->front()).ok()) << line;
+  }
+}
+
+// MS_RAFT_SCRIPT names a file that a failing run printed.
+TEST(RandomScript, Replays) {
+  const char* path = std::getenv("MS_RAFT_SCRIPT");
+  if (path == nullptr) GTEST_SKIP() << "no MS_RAFT_SCRIPT";
+  std::ifstream in(path);
+  std::ostringstream text;
+  text << in.rdbuf();
+  const StatusOr<std::vector<Directive>> script = ParseScript(text.str());
+  ASSERT_TRUE(script.ok() && !script->empty()) << script.status();
+  const StatusOr<RecordedRun> run = ParseRun(script->front());
+  ASSERT_TRUE(run.ok()) << run.status();
+  RandomRun again(run->options);
+  again.Replay(run->steps);
+  EXPECT_EQ(again.record().broken, "");
+}
 
 }  // namespace
 }  // namespace metastore::raft

@@ -1,0 +1,45 @@
+#ifdef MS_MUTATIONS
+
+#include "raft/mutation.h"
+
+namespace metastore::raft {
+namespace {
+
+constexpr MutationName kMutations[] = {
+    {Mutation::kVoteNotDurable, "vote-not-durable"},
+    {Mutation::kVoteForgotten, "vote-forgotten"},
+    {Mutation::kAckNotDurable, "ack-not-durable"},
+    {Mutation::kOldTermCommitted, "old-term-committed"},
+    {Mutation::kOverwrittenAcked, "overwritten-acked"},
+    {Mutation::kLateRoundCounted, "late-round-counted"},
+    {Mutation::kReadBeforeCommit, "read-before-commit"},
+    {Mutation::kReadUnconfirmed, "read-unconfirmed"},
+    {Mutation::kJointAsSimple, "joint-as-simple"},
+    {Mutation::kLearnerCounted, "learner-counted"},
+    {Mutation::kWindowNotFreed, "window-not-freed"},
+    {Mutation::kQuotaLeaked, "quota-leaked"},
+    {Mutation::kQuotaForgotten, "quota-forgotten"},
+    {Mutation::kPreVoteRaisesTerm, "pre-vote-raises-term"},
+    {Mutation::kHintTooFar, "hint-too-far"},
+    {Mutation::kConflictKept, "conflict-kept"},
+    {Mutation::kOlderSnapshot, "older-snapshot"},
+    {Mutation::kLeaveTwice, "leave-twice"},
+    {Mutation::kTransferForever, "transfer-forever"},
+    {Mutation::kCommitPastMatch, "commit-past-match"},
+    {Mutation::kStaleLogElected, "stale-log-elected"},
+    {Mutation::kConfChangeAtOnce, "conf-change-at-once"},
+};
+
+Mutation planted = Mutation::kNone;
+
+}  // namespace
+
+std::span<const MutationName> Mutations() { return kMutations; }
+
+void Plant(Mutation mutation) { planted = mutation; }
+
+bool Mutated(Mutation mutation) { return planted == mutation; }
+
+}  // namespace metastore::raft
+
+#endif

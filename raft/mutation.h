@@ -1,0 +1,59 @@
+// Mutations: bugs planted in the core, by which the tests prove that they would find such. Only the
+// build option MS_MUTATIONS compiles them in, never into a release; tests then switch them on, one
+// at a time. docs/RAFT_TRAPS.md says what finds each.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#ifdef MS_MUTATIONS
+#include <span>
+#endif
+
+namespace metastore::raft {
+
+enum class Mutation : uint8_t {
+  kNone,
+  kVoteNotDurable,     // a vote is answered before it is durable
+  kVoteForgotten,      // a vote does not become durable at all
+  kAckNotDurable,      // an append is acknowledged before it is durable
+  kOldTermCommitted,   // replicas are counted for entries of earlier terms too
+  kOverwrittenAcked,   // a finished write counts although its entries were overwritten
+  kLateRoundCounted,   // a heartbeat answer of any round confirms the present one
+  kReadBeforeCommit,   // a read index is given before the first commit of the term
+  kReadUnconfirmed,    // a read index is given before a quorum answered
+  kJointAsSimple,      // of a joint membership only the incoming half counts
+  kLearnerCounted,     // a learner's copy counts for commit
+  kWindowNotFreed,     // acknowledgements do not free the window
+  kQuotaLeaked,        // applied entries stay on the quota
+  kQuotaForgotten,     // what the former leader left is not on the quota
+  kPreVoteRaisesTerm,  // a pre-vote request moves the term of who hears it
+  kHintTooFar,         // a rejection makes the leader skip below the follower's match
+  kConflictKept,       // a conflicting suffix is not replaced
+  kOlderSnapshot,      // a snapshot from below the commit index is installed
+  kLeaveTwice,         // the leader proposes to leave the joint membership once more
+  kTransferForever,    // a transfer that does not succeed does not end
+  kCommitPastMatch,    // a follower commits beyond what the append showed to agree
+  kStaleLogElected,    // votes are granted whatever the candidate's log
+  kConfChangeAtOnce,   // a second membership change is proposed before the first is applied
+};
+
+#ifdef MS_MUTATIONS
+
+struct MutationName {
+  Mutation mutation = Mutation::kNone;
+  std::string_view name;
+};
+// All but kNone.
+std::span<const MutationName> Mutations();
+// Plants this one instead of any other, in the whole process; kNone: none.
+void Plant(Mutation mutation);
+bool Mutated(Mutation mutation);
+
+#else
+
+constexpr bool Mutated(Mutation) { return false; }
+
+#endif
+
+}  // namespace metastore::raft
