@@ -278,6 +278,14 @@ void Ring::Fill() {
   }
 }
 
+void Ring::SubmitNow() {
+  CHECK(!reaping_);
+  if (!FillFrom(urgent_) || !FillFrom(plain_)) return;  // at a limit: the turn's Enter goes on
+  if (io_uring_sq_ready(&ring_) == 0) return;
+  ++enters_;
+  CheckEntered(io_uring_submit(&ring_));
+}
+
 void Ring::CheckEntered(int result) {
   if (result >= 0) return;
   // EINTR: a debugger. ETIME: the sleep's end. EAGAIN: the kernel is short of memory. EBUSY: it
@@ -303,6 +311,7 @@ void Ring::Enter(Wait wait, Duration timeout) {
 }
 
 size_t Ring::Reap() {
+  reaping_ = true;
   unsigned head = 0;
   unsigned count = 0;
   io_uring_cqe* cqe = nullptr;
@@ -318,6 +327,7 @@ size_t Ring::Reap() {
     op->complete(*op, cqe->res, cqe->flags);
   }
   io_uring_cq_advance(&ring_, count);
+  reaping_ = false;
   return count;
 }
 

@@ -78,6 +78,9 @@ class Ring final {
   // As Start, but submitted after everything started plainly in this turn: sends wait for the log's
   // write.
   void StartLate(RingOp& op);
+  // Gives what was started (not late) to the kernel now, without waiting for the turn's Enter. Not
+  // from within a completion.
+  void SubmitNow();
   // Asks for an early end of `op`, which still completes (with -ECANCELED if the kernel could stop
   // it). Idle: no effect.
   void Cancel(RingOp& op);
@@ -102,6 +105,8 @@ class Ring final {
   }
   uint64_t overflows() const { return *ring_.cq.koverflow; }
   uint64_t enters() const { return enters_; }
+  // Completions are being run.
+  bool reaping() const { return reaping_; }
   size_t in_flight_max() const { return in_flight_max_; }
 
   static constexpr Duration kNoTimeout = {INT64_MAX};
@@ -144,6 +149,7 @@ class Ring final {
   Detached* free_detached_ = nullptr;
   std::vector<std::unique_ptr<Detached>> detached_;
   uint64_t enters_ = 0;
+  bool reaping_ = false;
 };
 
 }  // namespace metastore::io::uring

@@ -106,9 +106,13 @@ void UringFile::Start(FileRequest& request) {
   switch (request.op->kind) {
     case FileOpKind::kRead:
     case FileOpKind::kWrite:
-    case FileOpKind::kDurableWrite:
     case FileOpKind::kAllocate:
       StartTransfer(request);
+      return;
+    case FileOpKind::kDurableWrite:
+      StartTransfer(request);
+      // The disk begins while this turn goes on with requests.
+      if (!reactor_.ring().reaping()) reactor_.ring().SubmitNow();
       return;
     case FileOpKind::kSync:
       reactor_.ring().Start(request.sync);

@@ -74,6 +74,30 @@ Task<void> WriteByEveryMethod(Stage& stage) {
   }
 }
 
+Task<void> WriteOnce(File& file, IoBuffer& out) {
+  const StatusOr<size_t> wrote = co_await file.DurableWrite(0, All(out), DurableMethod::kDsync);
+  EXPECT_EQ(wrote.value_or(0), kBlock);
+}
+
+// What follows in its turn may be a millisecond of requests.
+Task<void> StartADurableWrite(Stage& stage) {
+  StatusOr<std::unique_ptr<File>> opened =
+      co_await stage.runtime.OpenFile(stage.directory + "/f", OpenMode::kCreate);
+  const std::unique_ptr<File> file = ValueOrDie(std::move(opened));
+  IoBuffer out = stage.runtime.AllocateBuffer(kBlock);
+  Fill(out, 'x');
+  Gate gate(stage.runtime.scheduler());
+  const uint64_t enters = stage.host.stats(0).enters;
+  gate.Start("write", ReadyClass::kClient, WriteOnce(*file, out));
+  EXPECT_EQ(stage.host.stats(0).enters, enters + 1);
+  EXPECT_EQ(gate.running(), 1u);
+  co_await gate.Close();
+}
+
+TEST(UringFileTest, TheKernelHasADurableWriteBeforeTheTurnEnds) {
+  RunOn(SmallOptions(), StartADurableWrite);
+}
+
 TEST(UringFileTest, EveryMethodWritesWithRegisteredAndPlainBuffers) {
   RunOn(SmallOptions(), WriteByEveryMethod);
 }
