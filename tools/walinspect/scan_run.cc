@@ -62,7 +62,9 @@ wal::ScanOptions OptionsOf(const Request& request) {
 io::Task<Status> RunScan(wal::LogScan& scan, wal::LogVisitor& visitor, const Request& request) {
   Status opened = co_await scan.OpenFiles();
   if (!opened.ok()) co_return opened;
-  if (scan.files().empty()) co_return NotFoundError("no log segments in the directory");
+  if (scan.files().empty())
+    co_return NotFoundError(
+        "no log segments in the directory; a node's are in DATA-DIR/member/wal");
   Status headers = co_await scan.ReadHeaders();
   if (!headers.ok()) co_return headers;
   uint64_t total = 0;
