@@ -7,36 +7,39 @@
 // One JSON object a line: policy, in_flight, rate (a virtual second), p50_us, p99_us,
 // durable_writes.
 #include <algorithm>
+#include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
-#include <vector>
 
+#include "bench/load/histogram.h"
+#include "bench/load/options.h"
 #include "io/base/check.h"
 #include "tests/sim/node_harness.h"
 
 namespace metastore {
 namespace {
 
-struct Options {
-  int64_t disk_us = 5000;
-  int64_t seconds = 1;
-  std::vector<int> in_flight = {1, 16, 256, 1024};
-  std::vector<std::string> policies = {"natural", "adaptive", "off"};
-};
+constexpr char kUsage[] = R"(usage: batch_sim [options]
+  --disk-us N           what a write of the simulated disk takes (default 5000)
+  --in-flight LIST      clients (default 1,16,256,1024)
+  --seconds N           virtual seconds of each (default 1)
+  --policies LIST       of natural, adaptive, off (default all)
+)";
+constexpr int kInFlightMax = 4096;
 
-server::BatchPolicyKind KindOf(const std::string& name) {
-  if (name == "natural") return server::BatchPolicyKind::kNatural;
-  if (name == "adaptive") return server::BatchPolicyKind::kAdaptive;
-  if (name == "off") return server::BatchPolicyKind::kOff;
-  std::fprintf(stderr, "batch_sim: no policy called %s\n", name.c_str());
-  std::exit(2);
-}
+struct Options {
+  uint64_t disk_us = 5000;
+  uint64_t seconds = 1;
+  std::string in_flight = "1,16,256,1024";
+  std::string policies = "natural,adaptive,off";
+};
 
 struct Load {
   sim_test::NodeHarness& harness;
   MonoTime end;
-  std::vector<int64_t> latencies_us = {};
+  bench::LatencyHistogram latency = {};
 };
 
 io::Task<void> Client(Load& load, int number) {
@@ -47,96 +50,60 @@ io::Task<void> Client(Load& load, int number) {
     const StatusOr<sim_test::PutAck> ack = co_await client.Put(
         Concat("key", number, ".", i % 100), std::string(256, 'v'), began + Seconds(60));
     CHECK(ack.ok());
-    load.latencies_us.push_back((runtime.Now() - began).us());
+    load.latency.Record(static_cast<uint64_t>((runtime.Now() - began).ns));
   }
   co_await client.Reset();
 }
 
-int64_t Percentile(std::vector<int64_t>& values, double share) {
-  if (values.empty()) return 0;
-  const auto at = static_cast<ptrdiff_t>(share * static_cast<double>(values.size() - 1));
-  std::nth_element(values.begin(), values.begin() + at, values.end());
-  return values[static_cast<size_t>(at)];
-}
-
-void RunOne(const Options& options, const std::string& policy, int in_flight) {
+void RunOne(const Options& options, server::BatchPolicyKind policy, int in_flight) {
   sim_test::NodeHarness harness({.seed = 1,
                                  .snapshot_count = 1'000'000'000,
-                                 .batch_policy = KindOf(policy),
+                                 .batch_policy = policy,
                                  .segment_bytes = limits::kSegmentBytes});
   const Status booted = harness.Boot();
   CHECK(booted.ok());
   harness.world().RunFor(Seconds(2));  // segments are prepared
-  harness.disk().options().latency = Microseconds(options.disk_us);
+  harness.disk().options().latency = Microseconds(static_cast<int64_t>(options.disk_us));
   const uint64_t before = harness.disk().counters().durable_writes;
-  Load load{.harness = harness, .end = harness.client_runtime().Now() + Seconds(options.seconds)};
+  const auto seconds = static_cast<int64_t>(options.seconds);
+  Load load{.harness = harness, .end = harness.client_runtime().Now() + Seconds(seconds)};
   {
     io::Gate gate(harness.client_runtime().scheduler());
     for (int i = 0; i < in_flight; ++i) {
       gate.Spawn("bench.client", io::ReadyClass::kClient, Client(load, i));
     }
-    CHECK(harness.world().RunUntil([&] { return gate.running() == 0; },
-                                   Seconds(options.seconds + 120)));
+    CHECK(harness.world().RunUntil([&] { return gate.running() == 0; }, Seconds(seconds + 120)));
   }
   const uint64_t flushes = harness.disk().counters().durable_writes - before;
-  const double rate =
-      static_cast<double>(load.latencies_us.size()) / static_cast<double>(options.seconds);
-  std::printf(
-      "{\"policy\":\"%s\",\"disk_us\":%lld,\"in_flight\":%d,\"rate\":%.0f,\"p50_us\":%lld,"
-      "\"p99_us\":%lld,\"durable_writes\":%llu}\n",
-      policy.c_str(), static_cast<long long>(options.disk_us), in_flight, rate,
-      static_cast<long long>(Percentile(load.latencies_us, 0.5)),
-      static_cast<long long>(Percentile(load.latencies_us, 0.99)),
-      static_cast<unsigned long long>(flushes));
+  std::printf("{\"policy\":\"%s\",\"disk_us\":%" PRIu64
+              ",\"in_flight\":%d,\"rate\":%.0f,\"p50_us\":%.0f,"
+              "\"p99_us\":%.0f,\"durable_writes\":%" PRIu64 "}\n",
+              std::string(server::BatchPolicyName(policy)).c_str(), options.disk_us, in_flight,
+              static_cast<double>(load.latency.count()) / static_cast<double>(options.seconds),
+              load.latency.PercentileUs(50), load.latency.PercentileUs(99), flushes);
   std::fflush(stdout);
 }
 
-std::vector<std::string> Split(const std::string& text) {
-  std::vector<std::string> parts;
-  size_t begin = 0;
-  while (begin <= text.size()) {
-    const size_t comma = std::min(text.find(',', begin), text.size());
-    parts.push_back(text.substr(begin, comma - begin));
-    begin = comma + 1;
-  }
-  return parts;
-}
-
-Options Parse(int argc, char** argv) {
+int Run(int argc, char** argv) {
   Options options;
-  for (int i = 1; i < argc; i += 2) {
-    const std::string name = argv[i];
-    const std::string value = i + 1 < argc ? argv[i + 1] : "";
-    if (name == "--disk-us" && !value.empty()) {
-      options.disk_us = std::max(1LL, std::atoll(value.c_str()));
-    } else if (name == "--seconds" && !value.empty()) {
-      options.seconds = std::max(1LL, std::atoll(value.c_str()));
-    } else if (name == "--in-flight" && !value.empty()) {
-      options.in_flight.clear();
-      for (const std::string& part : Split(value)) {
-        options.in_flight.push_back(std::clamp(std::atoi(part.c_str()), 1, 4096));
-      }
-    } else if (name == "--policies" && !value.empty()) {
-      options.policies = Split(value);
-    } else {
-      std::fprintf(stderr,
-                   "usage: batch_sim [--disk-us N] [--in-flight N,N] [--seconds N] "
-                   "[--policies natural,adaptive,off]\n");
-      std::exit(2);
+  bench::CommandLine line(kUsage);
+  line.Count("disk-us", &options.disk_us);
+  line.Text("in-flight", &options.in_flight);
+  line.Count("seconds", &options.seconds);
+  line.Text("policies", &options.policies);
+  line.Parse(argc, argv);
+  if (options.disk_us == 0 || options.seconds == 0) line.Stop(2, "nothing to measure");
+  for (const std::string& in_flight : bench::SplitList(options.in_flight)) {
+    for (const std::string& name : bench::SplitList(options.policies)) {
+      const std::optional<server::BatchPolicyKind> policy = server::BatchPolicyCalled(name);
+      if (!policy.has_value()) line.Stop(2, "no policy called " + name);
+      RunOne(options, *policy, std::clamp(std::atoi(in_flight.c_str()), 1, kInFlightMax));
     }
   }
-  return options;
+  return 0;
 }
 
 }  // namespace
 }  // namespace metastore
 
-int main(int argc, char** argv) {
-  const metastore::Options options = metastore::Parse(argc, argv);
-  for (const int in_flight : options.in_flight) {
-    for (const std::string& policy : options.policies) {
-      metastore::RunOne(options, policy, in_flight);
-    }
-  }
-  return 0;
-}
+int main(int argc, char** argv) { return metastore::Run(argc, argv); }

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "bench/load/acked.h"
+#include "bench/load/clock.h"
 #include "bench/load/connection.h"
 #include "bench/load/histogram.h"
 #include "bench/load/options.h"
@@ -124,12 +125,6 @@ Options ParseOptions(int argc, char** argv) {
   require(options.value_bytes >= kValueBytesMin && options.value_bytes <= kValueBytesMax,
           "--value-bytes: 24 to 524288");
   return options;
-}
-
-uint64_t NowNs() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<uint64_t>(now.tv_nsec);
 }
 
 double ProcessCpuSeconds() {

@@ -2,13 +2,10 @@
 // durable writes (O_DIRECT with RWF_DSYNC into an already written file, as the log does it) and of
 // a round trip over loopback TCP between two threads that sleep while they wait. No server, no
 // protocol.
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,13 +14,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "bench/load/clock.h"
 #include "bench/load/histogram.h"
 #include "bench/load/options.h"
+#include "bench/load/scratch_file.h"
 
 namespace metastore::bench {
 namespace {
@@ -37,8 +35,6 @@ constexpr char kUsage[] = R"(usage: rawdisk [options]
   --message-bytes N     of a round trip, each way (default 350)
 )";
 
-constexpr uint64_t kFileBytes = 64 * 1024 * 1024;
-constexpr uint64_t kBlockBytes = 4096;
 constexpr uint64_t kAnyCpu = 1 << 20;
 
 struct Options {
@@ -50,17 +46,6 @@ struct Options {
   uint64_t peer_cpu = kAnyCpu;
   uint64_t message_bytes = 350;
 };
-
-struct Freer {
-  void operator()(void* memory) const { std::free(memory); }
-};
-using Block = std::unique_ptr<void, Freer>;
-
-uint64_t NowNs() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<uint64_t>(now.tv_nsec);
-}
 
 void Pin(uint64_t cpu) {
   if (cpu == kAnyCpu) return;
@@ -91,54 +76,10 @@ void Print(const std::string& name, const LatencyHistogram& latency) {
               latency.PercentileUs(99.9), latency.count());
 }
 
-// A scratch file of zeros that were really written, so that no write below has to allocate or
-// convert an extent.
-class ScratchFile final {
- public:
-  explicit ScratchFile(const std::string& path) : path_(path) {
-    fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_DIRECT | O_CLOEXEC, 0600);
-    if (fd_ < 0) Die(path);
-    constexpr uint64_t kChunk = 1024 * 1024;
-    const Block zeros(std::aligned_alloc(kBlockBytes, kChunk));
-    std::memset(zeros.get(), 0, kChunk);
-    for (uint64_t at = 0; at < kFileBytes; at += kChunk) {
-      if (pwrite(fd_, zeros.get(), kChunk, static_cast<off_t>(at)) < 0) Die(path);
-    }
-    if (fsync(fd_) != 0) Die(path);
-  }
-  ~ScratchFile() {
-    close(fd_);
-    unlink(path_.c_str());
-  }
-  ScratchFile(const ScratchFile&) = delete;
-  ScratchFile& operator=(const ScratchFile&) = delete;
-
-  LatencyHistogram Measure(uint64_t size, const Options& options) const {
-    const Block block(std::aligned_alloc(kBlockBytes, size));
-    std::memset(block.get(), 0x5a, size);
-    const int flags = options.method == "dsync" ? RWF_DSYNC : 0;
-    LatencyHistogram latency;
-    uint64_t at = 0;
-    uint64_t before = NowNs();
-    const uint64_t end = before + static_cast<uint64_t>(options.seconds * 1e9);
-    while (before < end) {
-      const iovec piece{.iov_base = block.get(), .iov_len = size};
-      if (pwritev2(fd_, &piece, 1, static_cast<off_t>(at), flags) != static_cast<ssize_t>(size)) {
-        Die(path_);
-      }
-      if (options.method == "fdatasync" && fdatasync(fd_) != 0) Die(path_);
-      const uint64_t after = NowNs();
-      latency.Record(after - before);
-      before = after;
-      at = at + 2 * size > kFileBytes ? 0 : at + size;
-    }
-    return latency;
-  }
-
- private:
-  std::string path_;
-  int fd_ = -1;
-};
+WriteMode ModeOf(const std::string& method) {
+  if (method == "dsync") return WriteMode::kDsync;
+  return method == "fdatasync" ? WriteMode::kFdatasync : WriteMode::kNotDurable;
+}
 
 // A connected pair over loopback TCP.
 struct Pair {
@@ -208,7 +149,8 @@ std::vector<uint64_t> ParseSizes(const CommandLine& line, const std::string& lis
   for (const char* at = list.c_str(); *at != '\0';) {
     char* end = nullptr;
     const uint64_t size = std::strtoull(at, &end, 10);
-    if (end == at || size == 0 || size % kBlockBytes != 0 || size > kFileBytes / 2) {
+    if (end == at || size == 0 || size % ScratchFile::kBlockBytes != 0 ||
+        size > ScratchFile::kBytes / 2) {
       line.Stop(2, "--sizes: multiples of 4096 up to 33554432, with commas between");
     }
     sizes.push_back(size);
@@ -238,9 +180,10 @@ int RunMain(int argc, char** argv) {
   Pin(options.cpu);
   std::string json = "{\"method\":\"" + options.method + "\",\"write\":{";
   {
-    const ScratchFile file(options.file);
+    ScratchFile file(options.file);
     for (size_t i = 0; i < sizes.size(); i++) {
-      const LatencyHistogram latency = file.Measure(sizes[i], options);
+      const LatencyHistogram latency =
+          file.Write(sizes[i], ModeOf(options.method), options.seconds);
       Print("durable write of " + std::to_string(sizes[i]), latency);
       if (i > 0) json += ",";
       json += "\"" + std::to_string(sizes[i]) + "\":" + Describe(latency);

@@ -6,14 +6,9 @@
 // `record-bytes`. It is purged behind itself, so that segments go round. The reference are
 // `depth` threads that write as many bytes as the log's frames have, with the same durability, into
 // a file of written zeros: no reactor, no format, no checksums.
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -24,8 +19,10 @@
 #include <thread>
 #include <vector>
 
+#include "bench/load/clock.h"
 #include "bench/load/histogram.h"
 #include "bench/load/options.h"
+#include "bench/load/scratch_file.h"
 #include "io/gate.h"
 #include "io/queue.h"
 #include "io/uring/uring_runtime.h"
@@ -46,7 +43,6 @@ constexpr char kUsage[] = R"(usage: wal_bench [options]
   --spin                poll briefly before sleeping
 )";
 
-constexpr uint64_t kScratchBytes = 64 * limits::kMiB;
 constexpr GroupId kGroup(1);
 
 struct Options {
@@ -79,23 +75,6 @@ struct Figures {
   std::exit(1);
 }
 
-uint64_t NowNs() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<uint64_t>(now.tv_nsec);
-}
-
-std::vector<std::string> Split(const std::string& text) {
-  std::vector<std::string> parts;
-  size_t begin = 0;
-  while (begin < text.size()) {
-    const size_t comma = std::min(text.find(',', begin), text.size());
-    parts.push_back(text.substr(begin, comma - begin));
-    begin = comma + 1;
-  }
-  return parts;
-}
-
 io::DurableMethod MethodOf(const std::string& name) {
   if (name == "dsync") return io::DurableMethod::kDsync;
   if (name == "fdatasync") return io::DurableMethod::kFdatasync;
@@ -105,73 +84,24 @@ io::DurableMethod MethodOf(const std::string& name) {
 
 // --- the bare device
 
-struct Freer {
-  void operator()(void* memory) const { std::free(memory); }
-};
-using Block = std::unique_ptr<void, Freer>;
-
-class ScratchFile final {
- public:
-  explicit ScratchFile(std::string path) : path_(std::move(path)) {
-    fd_ = open(path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_DIRECT | O_CLOEXEC, 0600);
-    if (fd_ < 0) Die(path_ + ": " + std::strerror(errno));
-    const Block zeros(std::aligned_alloc(limits::kBlockBytes, limits::kMiB));
-    std::memset(zeros.get(), 0, limits::kMiB);
-    for (uint64_t at = 0; at < kScratchBytes; at += limits::kMiB) {
-      if (pwrite(fd_, zeros.get(), limits::kMiB, static_cast<off_t>(at)) < 0) Die(path_);
-    }
-    if (fsync(fd_) != 0) Die(path_);
+Figures MeasureBare(ScratchFile& scratch, uint64_t bytes, const Shape& shape, double seconds) {
+  const WriteMode mode = shape.method == "dsync" ? WriteMode::kDsync : WriteMode::kFdatasync;
+  std::vector<LatencyHistogram> latencies(shape.depth);
+  std::vector<std::thread> writers;
+  const uint64_t began = NowNs();
+  for (LatencyHistogram& latency : latencies) {
+    writers.emplace_back([&] { latency = scratch.Write(bytes, mode, seconds); });
   }
-  ~ScratchFile() {
-    close(fd_);
-    unlink(path_.c_str());
+  for (std::thread& writer : writers) writer.join();
+  const double took = static_cast<double>(NowNs() - began) / 1e9;
+  Figures figures{.p50_us = latencies[0].PercentileUs(50),
+                  .p99_us = latencies[0].PercentileUs(99),
+                  .frame_bytes = bytes};
+  for (const LatencyHistogram& latency : latencies) {
+    figures.flushes += static_cast<double>(latency.count()) / took;
   }
-  ScratchFile(const ScratchFile&) = delete;
-  ScratchFile& operator=(const ScratchFile&) = delete;
-
-  Figures Measure(uint64_t bytes, uint32_t depth, bool dsync, double seconds) {
-    next_ = 0;
-    std::vector<LatencyHistogram> latencies(depth);
-    std::vector<std::thread> writers;
-    const uint64_t began = NowNs();
-    const uint64_t end = began + static_cast<uint64_t>(seconds * 1e9);
-    for (LatencyHistogram& latency : latencies) {
-      writers.emplace_back([this, bytes, dsync, end, &latency] {
-        const Block block(std::aligned_alloc(limits::kBlockBytes, bytes));
-        std::memset(block.get(), 0x5a, bytes);
-        for (uint64_t before = NowNs(); before < end;) {
-          WriteOne(block.get(), bytes, dsync);
-          const uint64_t after = NowNs();
-          latency.Record(after - before);
-          before = after;
-        }
-      });
-    }
-    for (std::thread& writer : writers) writer.join();
-    const double took = static_cast<double>(NowNs() - began) / 1e9;
-    Figures figures{.frame_bytes = bytes};
-    for (const LatencyHistogram& latency : latencies) {
-      figures.flushes += static_cast<double>(latency.count()) / took;
-    }
-    figures.p50_us = latencies[0].PercentileUs(50);
-    figures.p99_us = latencies[0].PercentileUs(99);
-    return figures;
-  }
-
- private:
-  void WriteOne(void* block, uint64_t bytes, bool dsync) {
-    const uint64_t slots = kScratchBytes / bytes;
-    const uint64_t at = next_.fetch_add(1) % slots * bytes;
-    const iovec piece{.iov_base = block, .iov_len = bytes};
-    const ssize_t written = pwritev2(fd_, &piece, 1, static_cast<off_t>(at), dsync ? RWF_DSYNC : 0);
-    if (written != static_cast<ssize_t>(bytes)) Die(path_);
-    if (!dsync && fdatasync(fd_) != 0) Die(path_);
-  }
-
-  const std::string path_;
-  int fd_ = -1;
-  std::atomic<uint64_t> next_ = 0;
-};
+  return figures;
+}
 
 // --- the log
 
@@ -290,10 +220,7 @@ io::Task<void> MeasureShape(io::Runtime& runtime, ScratchFile& scratch, const Op
   for (uint64_t round = 0; round < options.rounds; ++round) {
     Figures log = co_await MeasureLog(runtime, options, shape);
     Figures bare;
-    auto measure = [&] {
-      bare =
-          scratch.Measure(log.frame_bytes, shape.depth, shape.method == "dsync", options.seconds);
-    };
+    auto measure = [&] { bare = MeasureBare(scratch, log.frame_bytes, shape, options.seconds); };
     co_await runtime.Offload("bench.bare", measure);
     ratios.push_back(log.flushes / bare.flushes);
     bare_flushes.push_back(bare.flushes);
@@ -317,9 +244,9 @@ io::Task<void> Main(io::uring::UringHost& host, const Options& options) {
   ScratchFile scratch(options.directory + "/bare");
   std::printf("%-9s %5s %6s %8s %10s %11s %10s %6s %8s %8s\n", "method", "depth", "batch", "bytes",
               "flushes/s", "records/s", "bare/s", "ratio", "p50 us", "p99 us");
-  for (const std::string& method : Split(options.methods)) {
-    for (const std::string& depth : Split(options.depths)) {
-      for (const std::string& batch : Split(options.batches)) {
+  for (const std::string& method : SplitList(options.methods)) {
+    for (const std::string& depth : SplitList(options.depths)) {
+      for (const std::string& batch : SplitList(options.batches)) {
         const Shape shape{
             .method = method,
             .depth = static_cast<uint32_t>(std::clamp(std::atoi(depth.c_str()), 1, 2)),
@@ -348,25 +275,19 @@ Options Parse(int argc, char** argv) {
 }
 
 int Run(const Options& options) {
-  io::uring::UringOptions uring;
-  uring.spin = options.spin;
-  uring.log.level = io::LogLevel::kWarn;
-  StatusOr<std::unique_ptr<io::uring::UringHost>> host =
-      io::uring::UringHost::Create(std::move(uring));
-  if (!host.ok()) Die(host.status().ToString());
   if (mkdir(options.directory.c_str(), 0700) != 0) {
     Die(options.directory + ": " + std::strerror(errno));
   }
-  int code = 0;
-  {
-    io::Gate gate((*host)->runtime(0).scheduler());
-    code = (*host)->Run([&](std::span<io::Runtime* const> /*runtimes*/) {
-      gate.Spawn("bench.main", io::ReadyClass::kClient, Main(**host, options));
-    });
-  }
+  io::uring::UringOptions uring;
+  uring.spin = options.spin;
+  uring.log.level = io::LogLevel::kWarn;
+  const StatusOr<int> code =
+      io::uring::RunOneTask(std::move(uring), "bench.main",
+                            [&](io::uring::UringHost& host) { return Main(host, options); });
   std::error_code ignored;
   std::filesystem::remove_all(options.directory, ignored);
-  return code;
+  if (!code.ok()) Die(code.status().ToString());
+  return *code;
 }
 
 }  // namespace

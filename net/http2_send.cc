@@ -210,14 +210,9 @@ void Http2ServerSession::SendQueuedData(ServerStream& stream, size_t bytes) {
                                          .stream = static_cast<uint32_t>(stream.id)});
   for (size_t left = bytes; left > 0;) {
     BodyChunk& chunk = queue.chunks.front();
-    const bool in_head = chunk.sent < chunk.head_bytes;
-    const std::string_view part =
-        in_head ? std::string_view(chunk.head.data(), chunk.head_bytes).substr(chunk.sent)
-                : std::string_view(chunk.body).substr(chunk.sent - chunk.head_bytes);
-    const size_t taken = std::min(left, part.size());
-    output_.append(part.substr(0, taken));
-    chunk.sent += taken;
-    left -= taken;
+    const std::string_view part = chunk.Take(left);
+    output_.append(part);
+    left -= part.size();
     if (chunk.left() == 0) queue.chunks.Pop();
   }
   queue.unsent -= bytes;

@@ -32,6 +32,15 @@ struct BodyChunk {
   size_t sent = 0;
 
   size_t left() const { return head_bytes + body.size() - sent; }
+  // The next bytes, at most `most` and of head or body only, counted as sent.
+  std::string_view Take(size_t most) {
+    const std::string_view part = sent < head_bytes
+                                      ? std::string_view(head.data(), head_bytes).substr(sent)
+                                      : std::string_view(body).substr(sent - head_bytes);
+    const std::string_view taken = part.substr(0, most);
+    sent += taken.size();
+    return taken;
+  }
 };
 
 // What of an answer has not been framed.

@@ -5,7 +5,7 @@
 namespace metastore::raft {
 namespace {
 
-constexpr MutationName kMutations[] = {
+constexpr MutationName<Mutation> kMutations[] = {
     {Mutation::kVoteNotDurable, "vote-not-durable"},
     {Mutation::kVoteForgotten, "vote-forgotten"},
     {Mutation::kAckNotDurable, "ack-not-durable"},
@@ -30,15 +30,9 @@ constexpr MutationName kMutations[] = {
     {Mutation::kConfChangeAtOnce, "conf-change-at-once"},
 };
 
-Mutation planted = Mutation::kNone;
-
 }  // namespace
 
-std::span<const MutationName> Mutations() { return kMutations; }
-
-void Plant(Mutation mutation) { planted = mutation; }
-
-bool Mutated(Mutation mutation) { return planted == mutation; }
+std::span<const MutationName<Mutation>> Mutations() { return kMutations; }
 
 }  // namespace metastore::raft
 

@@ -1,14 +1,10 @@
-// Mutations: bugs planted in the core, by which the tests prove that they would find such. Only the
-// build option MS_MUTATIONS compiles them in, never into a release; tests then switch them on, one
-// at a time. docs/RAFT_TRAPS.md says what finds each.
+// The bugs planted in the core (io/base/mutation.h). docs/RAFT_TRAPS.md says what finds each.
 #pragma once
 
 #include <cstdint>
-#include <string_view>
-
-#ifdef MS_MUTATIONS
 #include <span>
-#endif
+
+#include "io/base/mutation.h"
 
 namespace metastore::raft {
 
@@ -38,22 +34,7 @@ enum class Mutation : uint8_t {
   kConfChangeAtOnce,   // a second membership change is proposed before the first is applied
 };
 
-#ifdef MS_MUTATIONS
-
-struct MutationName {
-  Mutation mutation = Mutation::kNone;
-  std::string_view name;
-};
-// All but kNone.
-std::span<const MutationName> Mutations();
-// Plants this one instead of any other, in the whole process; kNone: none.
-void Plant(Mutation mutation);
-bool Mutated(Mutation mutation);
-
-#else
-
-constexpr bool Mutated(Mutation) { return false; }
-
-#endif
+// All but kNone; defined with MS_MUTATIONS only.
+std::span<const MutationName<Mutation>> Mutations();
 
 }  // namespace metastore::raft

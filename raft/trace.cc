@@ -16,20 +16,6 @@ std::string List(const std::vector<NodeId>& ids) {
   return out + "]";
 }
 
-std::string_view RoleName(Role role) {
-  switch (role) {
-    case Role::kFollower:
-      return "StateFollower";
-    case Role::kPreCandidate:
-      return "StatePreCandidate";
-    case Role::kCandidate:
-      return "StateCandidate";
-    case Role::kLeader:
-      return "StateLeader";
-  }
-  CHECK_UNREACHABLE();
-}
-
 // The kinds the schema knows, without Send and Receive before them; empty: none.
 std::string_view MessageEvent(MessageType type) {
   switch (type) {
@@ -134,6 +120,20 @@ std::string Properties(const TraceEvent& event) {
 }
 
 }  // namespace
+
+std::string_view RoleName(Role role) {
+  switch (role) {
+    case Role::kFollower:
+      return "StateFollower";
+    case Role::kPreCandidate:
+      return "StatePreCandidate";
+    case Role::kCandidate:
+      return "StateCandidate";
+    case Role::kLeader:
+      return "StateLeader";
+  }
+  CHECK_UNREACHABLE();
+}
 
 std::string TraceLine(const TraceEvent& event) {
   const bool known = event.message == nullptr || !MessageEvent(event.message->type).empty();

@@ -6,12 +6,16 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "raft/conf_change.h"
 #include "raft/message.h"
 #include "raft/types.h"
 
 namespace metastore::raft {
+
+// The schema's name of a role: StateFollower and so on.
+std::string_view RoleName(Role role);
 
 enum class TraceKind : uint8_t {
   kInitState,

@@ -11,6 +11,14 @@ constexpr double kSampleWeight = 0.3;
 
 }  // namespace
 
+std::optional<BatchPolicyKind> BatchPolicyCalled(std::string_view name) {
+  for (const BatchPolicyKind kind :
+       {BatchPolicyKind::kNatural, BatchPolicyKind::kAdaptive, BatchPolicyKind::kOff}) {
+    if (BatchPolicyName(kind) == name) return kind;
+  }
+  return std::nullopt;
+}
+
 std::unique_ptr<BatchPolicy> MakeBatchPolicy(BatchPolicyKind kind, const BatchOptions& options) {
   switch (kind) {
     case BatchPolicyKind::kNatural:

@@ -7,12 +7,22 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string_view>
 
 #include "io/base/time.h"
 
 namespace metastore::server {
 
 enum class BatchPolicyKind : uint8_t { kNatural, kAdaptive, kOff };
+
+// As flags and tools spell it.
+constexpr std::string_view BatchPolicyName(BatchPolicyKind kind) {
+  constexpr std::string_view kNames[] = {"natural", "adaptive", "off"};
+  return kNames[static_cast<size_t>(kind)];
+}
+// Nothing: no policy is called that.
+std::optional<BatchPolicyKind> BatchPolicyCalled(std::string_view name);
 
 // Of the adaptive policy: 1 <= size_min <= size_max, wait_min <= wait_max, 0 < load_threshold < 1
 // (CHECKed; the configuration has told the user by then).

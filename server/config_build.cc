@@ -250,10 +250,11 @@ class Builder {
   }
 
   void BuildBatch(StorageConfig& storage) {
-    static constexpr auto kPolicies =
-        std::to_array<Choice<BatchPolicyKind>>({{"natural", BatchPolicyKind::kNatural},
-                                                {"adaptive", BatchPolicyKind::kAdaptive},
-                                                {"off", BatchPolicyKind::kOff}});
+    static constexpr auto kPolicies = std::to_array<Choice<BatchPolicyKind>>({
+        {BatchPolicyName(BatchPolicyKind::kNatural), BatchPolicyKind::kNatural},
+        {BatchPolicyName(BatchPolicyKind::kAdaptive), BatchPolicyKind::kAdaptive},
+        {BatchPolicyName(BatchPolicyKind::kOff), BatchPolicyKind::kOff},
+    });
     storage.batch_policy = OneOf("batch-policy", kPolicies);
     if (Bool("batch-enable")) {
       if (IsSet("batch-policy") && storage.batch_policy != BatchPolicyKind::kAdaptive) {

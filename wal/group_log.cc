@@ -15,7 +15,74 @@ Status Refused(std::string_view what, A got, std::string_view demand, B bound) {
   return DataLossError(what, " ", got.value(), " ", demand, " ", bound.value());
 }
 
+Status CheckRestated(const Effect& effect, const GroupBefore& before) {
+  GroupState state;
+  if (!DecodeGroupState(effect.bytes, state)) return DataLossError("malformed group state");
+  if (state.last - state.purged.index > kRestatedEntriesMax) {
+    return DataLossError("group state of ", state.last - state.purged.index, " entries");
+  }
+  if (before.fresh || state == before.state) return OkStatus();
+  return DataLossError("group state differs from what the records before it give");
+}
+
+Status CheckMoved(const Effect& effect, const GroupBefore& before) {
+  const LogIndex first = before.state.purged.index + 1;
+  const LogIndex last = before.state.last;
+  if (effect.count == 0 || effect.index < first || effect.count > last + 1 - first ||
+      effect.index + (effect.count - 1) > last) {
+    return Refused("moved entry", effect.index, "is not in the log up to", last);
+  }
+  for (uint64_t i = 0; i < effect.count; ++i) {
+    const std::optional<Term> term = before.term_of(effect.index + i);
+    if (term && *term != effect.term) {
+      return Refused("moved entry's term", effect.term, "is not", *term);
+    }
+  }
+  return OkStatus();
+}
+
+Status CheckPurge(const Effect& effect, const GroupBefore& before) {
+  const LogPosition& purged = before.state.purged;
+  if (effect.index < purged.index) return Refused("purge", effect.index, "is below", purged.index);
+  if (effect.index > before.state.last) {
+    return Refused("purge", effect.index, "is above", before.state.last);
+  }
+  if (effect.index == purged.index) return OkStatus();
+  const std::optional<Term> term = before.term_of(effect.index);
+  if (!term || *term == effect.term) return OkStatus();
+  return Refused("purged entry's term", effect.term, "is not", *term);
+}
+
 }  // namespace
+
+Status CheckAdmitted(const Effect& effect, const GroupBefore& before) {
+  const LogIndex first = before.state.purged.index + 1;
+  const LogIndex last = before.state.last;
+  switch (effect.kind) {
+    case RecordKind::kEntry:
+      if (effect.count == 0 || effect.count > kRunEntriesMax) {
+        return DataLossError("a run of ", effect.count, " entries");
+      }
+      if (effect.index < first) return Refused("entry", effect.index, "is below", first);
+      if (effect.index > last + 1) return Refused("entry", effect.index, "leaves a gap after", last);
+      return OkStatus();
+    case RecordKind::kRewrite:
+    case RecordKind::kHealed:
+      return CheckMoved(effect, before);
+    case RecordKind::kHardState:
+    case RecordKind::kSnapshotMeta:
+      return OkStatus();
+    case RecordKind::kTruncate:
+      if (effect.index < first) return Refused("truncation", effect.index, "is below", first);
+      if (effect.index > last + 1) return Refused("truncation", effect.index, "is above", last);
+      return OkStatus();
+    case RecordKind::kPurge:
+      return CheckPurge(effect, before);
+    case RecordKind::kGroupState:
+      return CheckRestated(effect, before);
+  }
+  CHECK_UNREACHABLE();
+}
 
 Effect EffectOf(const Record& record, uint32_t frame) {
   return {.kind = record.kind,
@@ -48,68 +115,13 @@ LogIndex GroupLog::first_absent() const {
   return last() + 1;
 }
 
-Status GroupLog::Admits(const Effect& effect) const {
-  switch (effect.kind) {
-    case RecordKind::kEntry:
-      if (effect.count == 0 || effect.count > kRunEntriesMax) {
-        return DataLossError("a run of ", effect.count, " entries");
-      }
-      if (effect.index < first()) return Refused("entry", effect.index, "is below", first());
-      if (effect.index > last() + 1)
-        return Refused("entry", effect.index, "leaves a gap after", last());
-      return OkStatus();
-    case RecordKind::kRewrite:
-    case RecordKind::kHealed:
-      if (effect.count == 0 || effect.index < first() || effect.count > last() + 1 - first() ||
-          effect.index + (effect.count - 1) > last()) {
-        return Refused("moved entry", effect.index, "is not in the log up to", last());
-      }
-      for (uint64_t i = 0; i < effect.count; ++i) {
-        const Slot& old = slot(effect.index + i);
-        if (old.segment != 0 && old.term != effect.term) {
-          return Refused("moved entry's term", effect.term, "is not", old.term);
-        }
-      }
-      return OkStatus();
-    case RecordKind::kHardState:
-    case RecordKind::kSnapshotMeta:
-      return OkStatus();
-    case RecordKind::kTruncate:
-      if (effect.index < first()) return Refused("truncation", effect.index, "is below", first());
-      if (effect.index > last() + 1) return Refused("truncation", effect.index, "is above", last());
-      return OkStatus();
-    case RecordKind::kPurge:
-      if (effect.index < state_.purged.index) {
-        return Refused("purge", effect.index, "is below", state_.purged.index);
-      }
-      if (effect.index > last()) return Refused("purge", effect.index, "is above", last());
-      if (effect.index >= first() && slot(effect.index).segment != 0 &&
-          slot(effect.index).term != effect.term) {
-        return Refused("purged entry's term", effect.term, "is not", slot(effect.index).term);
-      }
-      return OkStatus();
-    case RecordKind::kGroupState:
-      return AdmitsRestated(effect);
-  }
-  CHECK_UNREACHABLE();
-}
-
-Status GroupLog::AdmitsRestated(const Effect& effect) const {
-  GroupState state;
-  if (!DecodeGroupState(effect.bytes, state)) return DataLossError("malformed group state");
-  if (state.last - state.purged.index > kRestatedEntriesMax) {
-    return DataLossError("group state of ", state.last - state.purged.index, " entries");
-  }
-  if (fresh()) return OkStatus();
-  if (state.purged != state_.purged || state.last != state_.last ||
-      state.hard_state != state_.hard_state || state.snapshot_meta != state_.snapshot_meta) {
-    return DataLossError("group state differs from what the records before it give");
-  }
-  return OkStatus();
-}
-
 Status GroupLog::Apply(const Effect& effect, const Place& place, SegmentTable& segments) {
-  Status admitted = Admits(effect);
+  const auto term_of = [this](LogIndex index) {
+    const Slot& found = slot(index);
+    return found.segment == 0 ? std::nullopt : std::optional<Term>(found.term);
+  };
+  Status admitted =
+      CheckAdmitted(effect, {.state = state_, .fresh = fresh(), .term_of = term_of});
   if (!admitted.ok()) return admitted;
   switch (effect.kind) {
     case RecordKind::kEntry:

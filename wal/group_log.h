@@ -13,13 +13,25 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "io/base/status.h"
 #include "wal/footer.h"
 #include "wal/segment.h"
 
 namespace metastore::wal {
+
+// A group's log before an effect.
+struct GroupBefore {
+  const GroupState& state;
+  bool fresh = false;  // nothing was applied to it yet
+  // The term of an entry within the log; nothing if it is absent (invariant 2).
+  absl::FunctionRef<std::optional<Term>(LogIndex)> term_of;
+};
+// What `effect` demands of the log before it. Errors: kDataLoss  says what is wrong
+Status CheckAdmitted(const Effect& effect, const GroupBefore& before);
 
 class GroupLog final {
  public:
@@ -36,10 +48,7 @@ class GroupLog final {
     Lsn lsn;
   };
 
-  // What `effect` demands of the log before it; the message says what is wrong. Nothing changes on
-  // an error.
-  Status Admits(const Effect& effect) const;
-  // Admits, and does it.
+  // CheckAdmitted, and does it; nothing changes on an error.
   Status Apply(const Effect& effect, const Place& place, SegmentTable& segments);
 
   // The next record's sequence number.
@@ -63,7 +72,6 @@ class GroupLog final {
   void DropFrom(LogIndex index, const Place& place, SegmentTable& segments);
   void DropThrough(LogIndex index, const Place& place, SegmentTable& segments);
   void DropSlot(const Slot& slot, const Place& place, SegmentTable& segments);
-  Status AdmitsRestated(const Effect& effect) const;
   void Restate(const Effect& effect);
   bool fresh() const { return next_sequence == 1 && slots_.empty() && !restated_; }
 

@@ -5,7 +5,7 @@
 namespace metastore::wal {
 namespace {
 
-constexpr MutationName kMutations[] = {
+constexpr MutationName<Mutation> kMutations[] = {
     {Mutation::kAckAtSubmit, "ack-at-submit"},
     {Mutation::kAckOutOfOrder, "ack-out-of-order"},
     {Mutation::kErrorAcknowledged, "error-acknowledged"},
@@ -34,15 +34,9 @@ constexpr MutationName kMutations[] = {
     {Mutation::kReadErrorIgnored, "read-error-ignored"},
 };
 
-Mutation planted = Mutation::kNone;
-
 }  // namespace
 
-std::span<const MutationName> Mutations() { return kMutations; }
-
-void Plant(Mutation mutation) { planted = mutation; }
-
-bool Mutated(Mutation mutation) { return planted == mutation; }
+std::span<const MutationName<Mutation>> Mutations() { return kMutations; }
 
 }  // namespace metastore::wal
 

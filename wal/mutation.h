@@ -1,15 +1,11 @@
-// Mutations: bugs planted in the log and its recovery, by which the tests prove that they would
-// find such. Only the build option MS_MUTATIONS compiles them in, never into a release; tests then
-// switch them on, one at a time. docs/MUTATIONS.md says what protects against each and what finds
-// it.
+// The bugs planted in the log and its recovery (io/base/mutation.h). docs/MUTATIONS.md says what
+// protects against each and what finds it.
 #pragma once
 
 #include <cstdint>
-#include <string_view>
-
-#ifdef MS_MUTATIONS
 #include <span>
-#endif
+
+#include "io/base/mutation.h"
 
 namespace metastore::wal {
 
@@ -43,22 +39,7 @@ enum class Mutation : uint8_t {
   kReadErrorIgnored,    // what cannot be read counts as zeros
 };
 
-#ifdef MS_MUTATIONS
-
-struct MutationName {
-  Mutation mutation = Mutation::kNone;
-  std::string_view name;
-};
-// All but kNone.
-std::span<const MutationName> Mutations();
-// Plants this one instead of any other, in the whole process; kNone: none.
-void Plant(Mutation mutation);
-bool Mutated(Mutation mutation);
-
-#else
-
-constexpr bool Mutated(Mutation) { return false; }
-
-#endif
+// All but kNone; defined with MS_MUTATIONS only.
+std::span<const MutationName<Mutation>> Mutations();
 
 }  // namespace metastore::wal

@@ -2,6 +2,7 @@
 // value.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -9,8 +10,20 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace metastore::bench {
+
+// The parts between commas.
+inline std::vector<std::string> SplitList(const std::string& text) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t comma = std::min(text.find(',', begin), text.size());
+    parts.push_back(text.substr(begin, comma - begin));
+    begin = comma + 1;
+  }
+  return parts;
+}
 
 class CommandLine final {
  public:

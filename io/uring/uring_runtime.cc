@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "io/base/check.h"
+#include "io/gate.h"
 #include "io/uring/errno_status.h"
 #include "io/uring/reactor.h"
 
@@ -236,6 +237,16 @@ Task<int> UringHost::WaitForSignal() {
 
 LoopStats UringHost::stats(int core) const {
   return shared_->reactors[static_cast<size_t>(core)]->stats();
+}
+
+StatusOr<int> RunOneTask(UringOptions options, const char* name,
+                         const std::function<Task<void>(UringHost&)>& task) {
+  StatusOr<std::unique_ptr<UringHost>> host = UringHost::Create(std::move(options));
+  if (!host.ok()) return host.status();
+  Gate gate((*host)->runtime(0).scheduler());
+  return (*host)->Run([&](std::span<Runtime* const> /*runtimes*/) {
+    gate.Spawn(name, ReadyClass::kClient, task(**host));
+  });
 }
 
 }  // namespace metastore::io::uring

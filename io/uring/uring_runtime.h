@@ -103,4 +103,9 @@ class UringHost final : public HostMetrics {
   bool ran_ = false;
 };
 
+// For programs of one task: makes a host of one reactor, runs `task` there as `name`, and returns
+// the code that it gave to RequestExit. Errors: those of Create
+StatusOr<int> RunOneTask(UringOptions options, const char* name,
+                         const std::function<Task<void>(UringHost&)>& task);
+
 }  // namespace metastore::io::uring

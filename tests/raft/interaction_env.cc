@@ -4,6 +4,7 @@
 #include <cctype>
 #include <sstream>
 
+#include "raft/trace.h"
 #include "tests/raft/directive_form.h"
 #include "tests/raft/interaction_text.h"
 
@@ -408,7 +409,7 @@ std::string InteractionEnv::RaftState() const {
     const NodeSet outgoing(status.conf.voters_outgoing);
     const bool voter = voters.Contains(status.id) || outgoing.Contains(status.id);
     out += std::to_string(status.id.value()) + ": " +
-           std::string(ShowRole(status.soft_state.role)) + (voter ? " (Voter)" : " (Non-Voter)") +
+           std::string(RoleName(status.soft_state.role)) + (voter ? " (Voter)" : " (Non-Voter)") +
            " Term:" + std::to_string(status.hard_state.term.value()) +
            " Lead:" + std::to_string(status.soft_state.leader.value()) + "\n";
   }

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <sstream>
 
+#include "raft/trace.h"
 #include "tests/raft/datadriven.h"
 
 namespace metastore::raft {
@@ -136,22 +137,8 @@ std::string Show(const HardState& state) {
   return out + " Commit:" + Number(state.commit);
 }
 
-std::string_view ShowRole(Role role) {
-  switch (role) {
-    case Role::kFollower:
-      return "StateFollower";
-    case Role::kPreCandidate:
-      return "StatePreCandidate";
-    case Role::kCandidate:
-      return "StateCandidate";
-    case Role::kLeader:
-      return "StateLeader";
-  }
-  return "?";
-}
-
 std::string Show(const SoftState& state) {
-  return "Lead:" + Number(state.leader) + " State:" + std::string(ShowRole(state.role));
+  return "Lead:" + Number(state.leader) + " State:" + std::string(RoleName(state.role));
 }
 
 std::string Show(const SnapshotMeta& snapshot) {

@@ -23,7 +23,6 @@ std::string Show(const std::vector<Entry>& entries);
 std::string Show(const HardState& state);
 std::string Show(const SoftState& state);
 std::string Show(const SnapshotMeta& snapshot);
-std::string_view ShowRole(Role role);
 // One line, or more with entries and snapshot, without the last newline.
 std::string Show(const Message& message, const std::string& indent = "");
 // An append task as a message to the append thread, with its responses if wanted.

@@ -28,7 +28,7 @@ class PlantNamed final : public testing::Environment {
  public:
   void SetUp() override {
     const char* name = std::getenv("MS_RAFT_MUTATION");
-    for (const MutationName& mutation : Mutations()) {
+    for (const MutationName<Mutation>& mutation : Mutations()) {
       if (name != nullptr && mutation.name == name) Plant(mutation.mutation);
     }
   }
@@ -37,7 +37,7 @@ class PlantNamed final : public testing::Environment {
 [[maybe_unused]] testing::Environment* const plant_named =
     testing::AddGlobalTestEnvironment(new PlantNamed);
 
-class MutationTest : public testing::TestWithParam<MutationName> {
+class MutationTest : public testing::TestWithParam<MutationName<Mutation>> {
  protected:
   void TearDown() override { Plant(Mutation::kNone); }
 
@@ -90,7 +90,7 @@ TEST_P(MutationTest, IsFound) {
   EXPECT_FALSE(test.empty() && run.empty()) << GetParam().name;
 }
 
-std::string TestName(const testing::TestParamInfo<MutationName>& param) {
+std::string TestName(const testing::TestParamInfo<MutationName<Mutation>>& param) {
   std::string name(param.param.name);
   for (char& c : name) c = c == '-' ? '_' : c;
   return name;

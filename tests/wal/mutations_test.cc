@@ -52,7 +52,7 @@ void Try(Part part, MatrixOptions options, uint32_t depth) {
   std::_Exit(kFound);
 }
 
-void Hunt(const MutationName& mutation) {
+void Hunt(const MutationName<Mutation>& mutation) {
   planted = mutation.name;
   Plant(mutation.mutation);
   std::signal(SIGABRT, OnAbort);
@@ -71,7 +71,7 @@ void Hunt(const MutationName& mutation) {
   std::_Exit(kNotFound);
 }
 
-class MutationTest : public ::testing::TestWithParam<MutationName> {};
+class MutationTest : public ::testing::TestWithParam<MutationName<Mutation>> {};
 
 TEST_P(MutationTest, IsFound) {
   GTEST_FLAG_SET(death_test_style, "fast");

@@ -1,9 +1,7 @@
 // metactl data: runs the look at a data directory on a reactor of its own.
 
 #include <cstdio>
-#include <memory>
 
-#include "io/gate.h"
 #include "io/uring/uring_runtime.h"
 #include "tools/metactl/commands.h"
 #include "tools/metactl/data_look.h"
@@ -11,11 +9,11 @@
 namespace metastore::metactl {
 namespace {
 
-io::Task<void> Look(io::uring::UringHost& host, io::Runtime& runtime, const DataRequest& request) {
+io::Task<void> Look(io::uring::UringHost& host, const DataRequest& request) {
   std::string log =
       request.log_directory.empty() ? request.directory + "/member/wal" : request.log_directory;
   StatusOr<DataFacts> facts =
-      co_await LookAtData(runtime, std::move(log), request.directory + "/member/snap");
+      co_await LookAtData(host.runtime(0), std::move(log), request.directory + "/member/snap");
   if (!facts.ok()) {
     Complain(std::string(facts.status().message()));
     host.RequestExit(kExitFailed);
@@ -32,17 +30,12 @@ int RunData(const DataRequest& request) {
   io::uring::UringOptions options;
   options.arena_bytes = 0;  // plain buffers serve: no locked memory for a tool
   options.log.level = io::LogLevel::kError;
-  StatusOr<std::unique_ptr<io::uring::UringHost>> host =
-      io::uring::UringHost::Create(std::move(options));
-  if (!host.ok()) {
-    Complain(std::string(host.status().message()));
-    return kExitFailed;
-  }
-  std::unique_ptr<io::Gate> gate;
-  return (*host)->Run([&](std::span<io::Runtime* const> cores) {
-    gate = std::make_unique<io::Gate>(cores.front()->scheduler());
-    gate->Spawn("metactl.data", io::ReadyClass::kClient, Look(**host, *cores.front(), request));
-  });
+  const StatusOr<int> code =
+      io::uring::RunOneTask(std::move(options), "metactl.data",
+                            [&](io::uring::UringHost& host) { return Look(host, request); });
+  if (code.ok()) return *code;
+  Complain(std::string(code.status().message()));
+  return kExitFailed;
 }
 
 }  // namespace metastore::metactl

@@ -128,9 +128,8 @@ StatusOr<Request> RequestOf(const Arguments& arguments) {
 using Command = io::Task<StatusOr<int>> (*)(io::Runtime&, const Request&);
 using Chosen = std::vector<std::pair<CLI::App*, Command>>;
 
-io::Task<void> RunCommand(io::uring::UringHost& host, io::Runtime& runtime, Command command,
-                          const Request& request) {
-  const StatusOr<int> code = co_await command(runtime, request);
+io::Task<void> RunCommand(io::uring::UringHost& host, Command command, const Request& request) {
+  const StatusOr<int> code = co_await command(host.runtime(0), request);
   if (!code.ok()) {
     std::fprintf(stderr, "walinspect: %s\n", std::string(code.status().message()).c_str());
   }
@@ -141,18 +140,12 @@ int Run(Command command, const Request& request) {
   io::uring::UringOptions options;
   options.arena_bytes = 0;  // plain buffers serve: no locked memory for a tool
   options.log.level = io::LogLevel::kError;
-  StatusOr<std::unique_ptr<io::uring::UringHost>> host =
-      io::uring::UringHost::Create(std::move(options));
-  if (!host.ok()) {
-    std::fprintf(stderr, "walinspect: %s\n", std::string(host.status().message()).c_str());
-    return kExitFailed;
-  }
-  std::unique_ptr<io::Gate> gate;
-  return (*host)->Run([&](std::span<io::Runtime* const> runtimes) {
-    gate = std::make_unique<io::Gate>(runtimes.front()->scheduler());
-    gate->Spawn("walinspect", io::ReadyClass::kClient,
-                RunCommand(**host, *runtimes.front(), command, request));
-  });
+  const StatusOr<int> code = io::uring::RunOneTask(
+      std::move(options), "walinspect",
+      [&](io::uring::UringHost& host) { return RunCommand(host, command, request); });
+  if (code.ok()) return *code;
+  std::fprintf(stderr, "walinspect: %s\n", std::string(code.status().message()).c_str());
+  return kExitFailed;
 }
 
 // The commands, each with its own help and examples.

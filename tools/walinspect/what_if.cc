@@ -9,11 +9,9 @@ namespace metastore::walinspect {
 namespace {
 
 bool ParsePolicy(std::string_view value, server::BatchPolicyKind& policy) {
-  using server::BatchPolicyKind;
-  if (value == "natural") return policy = BatchPolicyKind::kNatural, true;
-  if (value == "adaptive") return policy = BatchPolicyKind::kAdaptive, true;
-  if (value == "off") return policy = BatchPolicyKind::kOff, true;
-  return false;
+  const std::optional<server::BatchPolicyKind> called = server::BatchPolicyCalled(value);
+  if (called.has_value()) policy = *called;
+  return called.has_value();
 }
 
 bool ParseCount(std::string_view value, uint32_t first, uint32_t last, uint32_t& count) {
@@ -54,10 +52,8 @@ StatusOr<WhatIfSettings> ParseWhatIf(std::string_view text) {
 }
 
 std::string SettingsText(const WhatIfSettings& settings) {
-  std::string_view policy = "natural";
-  if (settings.policy == server::BatchPolicyKind::kAdaptive) policy = "adaptive";
-  if (settings.policy == server::BatchPolicyKind::kOff) policy = "off";
-  std::string text = Concat("policy=", policy, ",depth=", settings.depth);
+  std::string text =
+      Concat("policy=", server::BatchPolicyName(settings.policy), ",depth=", settings.depth);
   if (settings.batch_max > 0) text += Concat(",max-batch=", settings.batch_max);
   return text;
 }

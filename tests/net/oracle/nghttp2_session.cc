@@ -501,14 +501,9 @@ int Nghttp2Session::WriteData(Stream& stream, const uint8_t* frame_header, size_
   guard_.OnSent();
   for (size_t left = length; left > 0;) {
     BodyChunk& chunk = stream.chunks.front();
-    const bool in_head = chunk.sent < chunk.head_bytes;
-    const std::string_view part =
-        in_head ? std::string_view(chunk.head.data(), chunk.head_bytes).substr(chunk.sent)
-                : std::string_view(chunk.body).substr(chunk.sent - chunk.head_bytes);
-    const size_t taken = std::min(left, part.size());
-    output_.append(part.substr(0, taken));
-    chunk.sent += taken;
-    left -= taken;
+    const std::string_view part = chunk.Take(left);
+    output_.append(part);
+    left -= part.size();
     if (chunk.left() == 0) stream.chunks.Pop();
   }
   stream.unsent -= length;
