@@ -47,6 +47,14 @@ GOALS = {
 
 
 class Bench:
+    keys = KEYS
+    notes = [
+        "Latencies and CPU in microseconds, CPU a request of the whole server process. h2load has "
+        "no p50; it",
+        "repeats one key and tops out near 450,000/s. Spread: (largest - smallest) / median of the "
+        "rate.",
+    ]
+
     def __init__(self, arguments):
         self.arguments = arguments
         self.bin = arguments.bin.absolute()
@@ -73,7 +81,7 @@ class Bench:
             "--port",
             str(server.port),
             "--keys",
-            str(KEYS),
+            str(self.keys),
             "--key-bytes",
             str(KEY_BYTES),
             "--value-bytes",
@@ -379,14 +387,7 @@ class Bench:
                 f"{ratio_cell('cpu_us')}  "
                 f"{spread:>6.0%}"
             )
-        lines += [
-            "",
-            "Latencies and CPU in microseconds, CPU a request of the whole server process. h2load "
-            "has no p50; it",
-            "repeats one key and tops out near 450,000/s. Spread: (largest - smallest) / median "
-            "of the rate.",
-            "",
-        ]
+        lines += ["", *self.notes, ""]
         lines += self.goals(summary)
         return lines, summary
 

@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,7 +32,7 @@ namespace metastore::bench {
 namespace {
 
 constexpr char kUsage[] = R"(usage: loadgen [options]
-  --port N              server on 127.0.0.1 (default 2379)
+  --port N[,N...]       servers on 127.0.0.1, of one cluster; connections go round (default 2379)
   --op put|range|mixed|fill   fill puts every key once, in order (default put)
   --read-percent N      share of reads of mixed (default 90)
   --connections N --streams N   calls in flight: N x N (default 64 x 16)
@@ -51,7 +52,8 @@ constexpr char kUsage[] = R"(usage: loadgen [options]
 )";
 
 struct Options {
-  uint64_t port = 2379;
+  std::string port = "2379";
+  std::vector<uint16_t> ports;  // of `port`
   std::string op = "put";
   uint64_t read_percent = 90;
   uint64_t connections = 64;
@@ -83,10 +85,22 @@ struct Options {
   static int Cpu(uint64_t cpu) { return cpu == kAnyCpu ? -1 : static_cast<int>(cpu); }
 };
 
+// Empty: not a list of ports.
+std::vector<uint16_t> PortsOf(const std::string& list) {
+  std::vector<uint16_t> ports;
+  for (const std::string& part : SplitList(list)) {
+    char* end = nullptr;
+    const unsigned long port = std::strtoul(part.c_str(), &end, 10);
+    if (part.empty() || *end != '\0' || port == 0 || port > 65535) return {};
+    ports.push_back(static_cast<uint16_t>(port));
+  }
+  return ports;
+}
+
 Options ParseOptions(int argc, char** argv) {
   Options options;
   CommandLine line(kUsage);
-  line.Count("port", &options.port);
+  line.Text("port", &options.port);
   line.Text("op", &options.op);
   line.Count("read-percent", &options.read_percent);
   line.Count("connections", &options.connections);
@@ -112,7 +126,8 @@ Options ParseOptions(int argc, char** argv) {
   const auto require = [&line](bool holds, const char* rule) {
     if (!holds) line.Stop(2, rule);
   };
-  require(options.port > 0 && options.port < 65536, "--port: 1 to 65535");
+  options.ports = PortsOf(options.port);
+  require(!options.ports.empty(), "--port: 1 to 65535, or several of them joined by commas");
   require(
       options.op == "put" || options.op == "range" || options.op == "mixed" || options.op == "fill",
       "--op: put, range, mixed or fill");
@@ -334,7 +349,7 @@ class Pool final {
     for (uint64_t i = 0; i < options.connections; i++) {
       auto connection =
           std::make_unique<Connection>(workload, source, static_cast<uint32_t>(options.streams));
-      if (!connection->Open(static_cast<uint16_t>(options.port))) {
+      if (!connection->Open(options.ports[i % options.ports.size()])) {
         std::fprintf(stderr, "loadgen: connection %" PRIu64 ": %s\n", i,
                      connection->failure().c_str());
         return false;
@@ -535,7 +550,7 @@ int RunMain(Options options) {
   if (options.self_test) {
     responder.emplace(Options::Cpu(options.responder_cpu));
     if (!responder->ok()) return 1;
-    options.port = responder->port();
+    options.ports = {responder->port()};
   }
   PinThread(Options::Cpu(options.cpu));
   if (!options.verify.empty()) return RunVerify(options);

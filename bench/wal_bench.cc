@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -107,6 +108,7 @@ Figures MeasureBare(ScratchFile& scratch, uint64_t bytes, const Shape& shape, do
 
 struct Append : wal::AppendOp {
   io::OneShot<bool> done;
+  MonoTime appended;
 };
 
 void Prepare(wal::AppendOp& op, void (*run)(io::ReadyNode&)) {
@@ -119,6 +121,7 @@ void Prepare(wal::AppendOp& op, void (*run)(io::ReadyNode&)) {
 struct Load {
   wal::Log& log;
   io::Runtime& runtime;
+  uint32_t depth;
   uint64_t batch;
   std::string bytes;
   MonoTime end;
@@ -127,25 +130,34 @@ struct Load {
   LatencyHistogram latency;
 };
 
-// Begins after `delay`: appends of one turn would share a frame, end together, and so go on.
-io::Task<void> Appender(Load& load, Duration delay) {
-  co_await io::SleepUntil(load.runtime, load.runtime.Now() + delay, {});
+// Keeps one batch more under way than the log writes at once. A batch is appended when the log has
+// begun to write the one before, so that each has a frame of its own and is built while the others
+// are on their way.
+io::Task<void> Appender(Load& load) {
   std::vector<wal::Record> records(load.batch);
-  while (load.runtime.Now() < load.end) {
+  std::deque<Append> under_way;
+  while (load.runtime.Now() < load.end || !under_way.empty()) {
+    const bool appends = load.runtime.Now() < load.end;
+    if (!appends || under_way.size() > load.depth) {
+      Append& first = under_way.front();
+      co_await first.done;
+      if (!first.status.ok()) Die(first.status.ToString());
+      load.latency.Record(static_cast<uint64_t>((load.runtime.Now() - first.appended).ns));
+      load.records += load.batch;
+      under_way.pop_front();
+    }
+    if (!appends) continue;
+    co_await io::Yield();  // the log writes what waits
     for (wal::Record& record : records) {
       load.last = load.last + 1;
       record = {.term = Term(1), .index = load.last, .bytes = load.bytes};
     }
-    Append op;
+    Append& op = under_way.emplace_back();
     op.requests = static_cast<uint32_t>(load.batch);
+    op.appended = load.runtime.Now();
     Prepare(op, [](io::ReadyNode& node) { static_cast<Append&>(node).done.Set(true); });
-    const MonoTime before = load.runtime.Now();
     const Status appended = load.log.Append(kGroup, records, op);
     if (!appended.ok()) Die(appended.ToString());
-    co_await op.done;
-    if (!op.status.ok()) Die(op.status.ToString());
-    load.latency.Record(static_cast<uint64_t>((load.runtime.Now() - before).ns));
-    load.records += load.batch;
   }
 }
 
@@ -179,15 +191,13 @@ io::Task<Figures> MeasureLog(io::Runtime& runtime, const Options& options, const
   const MonoTime began = runtime.Now();
   Load load{.log = log,
             .runtime = runtime,
+            .depth = shape.depth,
             .batch = shape.batch,
             .bytes = std::string(options.record_bytes, 'r'),
             .end = began + Nanoseconds(static_cast<int64_t>(options.seconds * 1e9)),
             .last = log.LastIndex(kGroup)};
   io::Gate gate(runtime.scheduler());
-  for (uint32_t i = 0; i < shape.depth + 1; ++i) {
-    gate.Spawn("bench.append", io::ReadyClass::kCritical,
-               Appender(load, Microseconds(60) * static_cast<int64_t>(i)));
-  }
+  gate.Spawn("bench.append", io::ReadyClass::kCritical, Appender(load));
   gate.Spawn("bench.purge", io::ReadyClass::kBackground, Purger(load));
   co_await gate.Close();
   const double took = static_cast<double>((runtime.Now() - began).ns) / 1e9;

@@ -1,78 +1,14 @@
 #include "engine/snapshot_store.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "io/base/check.h"
-#include "io/base/coding.h"
 #include "io/base/hash.h"
 #include "io/base/limits.h"
 
 namespace metastore::engine {
 namespace {
-
-// The trailer block, at the last block of the file:
-//   u64 magic | u32 version | u32 zero | u64 stream bytes | u64 applied index | u64 term |
-//   u64 stream hash | u64 checksum
-// The stream hash chains the hashes of the file's write buffers, zero padding included. The rest of
-// the block is zero.
-constexpr uint64_t kTrailerMagic = 0x6c69617254534d0a;
-constexpr uint32_t kTrailerVersion = 1;
-constexpr size_t kTrailerChecksumAt = 48;
-constexpr uint64_t kTrailerSeed = 0x747261696c6572;
-constexpr uint64_t kStreamSeed = 0x73747265616d;
-constexpr size_t kWriteBytes = size_t{1} << 20;
-constexpr std::string_view kSuffix = ".snap";
-constexpr size_t kNameDigits = 16;
-
-struct Trailer {
-  uint64_t stream_bytes = 0;
-  uint64_t applied_index = 0;
-  uint64_t term = 0;
-  uint64_t stream_hash = 0;
-};
-
-void EncodeTrailer(const Trailer& trailer, char* block) {
-  std::memset(block, 0, limits::kBlockBytes);
-  StoreU64(block, kTrailerMagic);
-  StoreU32(block + 8, kTrailerVersion);
-  StoreU64(block + 16, trailer.stream_bytes);
-  StoreU64(block + 24, trailer.applied_index);
-  StoreU64(block + 32, trailer.term);
-  StoreU64(block + 40, trailer.stream_hash);
-  StoreU64(block + kTrailerChecksumAt,
-           Hash64(std::string_view(block, kTrailerChecksumAt), kTrailerSeed));
-}
-
-bool DecodeTrailer(const char* block, Trailer& trailer) {
-  if (LoadU64(block) != kTrailerMagic || LoadU32(block + 8) != kTrailerVersion) return false;
-  if (LoadU64(block + kTrailerChecksumAt) !=
-      Hash64(std::string_view(block, kTrailerChecksumAt), kTrailerSeed)) {
-    return false;
-  }
-  trailer.stream_bytes = LoadU64(block + 16);
-  trailer.applied_index = LoadU64(block + 24);
-  trailer.term = LoadU64(block + 32);
-  trailer.stream_hash = LoadU64(block + 40);
-  return true;
-}
-
-uint64_t BlocksUp(uint64_t bytes) {
-  return (bytes + limits::kBlockBytes - 1) / limits::kBlockBytes * limits::kBlockBytes;
-}
-
-std::string NameOf(LogIndex index) {
-  return Concat(absl::Hex(index.value(), absl::kZeroPad16), kSuffix);
-}
-
-// Whether `name` is one NameOf gives.
-bool IsSnapshotName(std::string_view name) {
-  if (name.size() != kNameDigits + kSuffix.size() || name.substr(kNameDigits) != kSuffix)
-    return false;
-  return name.substr(0, kNameDigits).find_first_not_of("0123456789abcdef") ==
-         std::string_view::npos;
-}
 
 bool Newer(const SnapshotFile& a, const SnapshotFile& b) {
   return a.applied_index > b.applied_index;
@@ -83,21 +19,45 @@ Status InFile(const Status& status, const std::string& path) { return Annotate(s
 
 }  // namespace
 
-std::optional<SnapshotFile> DecodeSnapshotTrailer(std::string_view block) {
-  Trailer trailer;
-  if (block.size() != limits::kBlockBytes || !DecodeTrailer(block.data(), trailer)) {
-    return std::nullopt;
-  }
-  return SnapshotFile{.path = {},
-                      .applied_index = LogIndex(trailer.applied_index),
-                      .term = Term(trailer.term),
-                      .stream_bytes = trailer.stream_bytes,
-                      .stream_hash = trailer.stream_hash};
-}
-
 SnapshotStore::SnapshotStore(io::Runtime& runtime, std::string directory)
     : runtime_(runtime), directory_(std::move(directory)) {
   CHECK(!directory_.empty());
+}
+
+SnapshotStore::~SnapshotStore() { CHECK(!receiving_.has_value()); }
+
+std::string SnapshotStore::PathOf(LogIndex index) const {
+  return Concat(directory_, "/", SnapshotFileName(index));
+}
+
+const SnapshotFile* SnapshotStore::Find(LogIndex index) const {
+  const auto found = std::ranges::find(files_, index, &SnapshotFile::applied_index);
+  return found == files_.end() ? nullptr : &*found;
+}
+
+// The newest file that is not pending.
+const SnapshotFile* SnapshotStore::NewestSettled() const {
+  const auto found =
+      std::ranges::find_if(files_, [this](const SnapshotFile& file) { return !IsPending(file); });
+  return found == files_.end() ? nullptr : &*found;
+}
+
+void SnapshotStore::AddFile(SnapshotFile file) {
+  files_.push_back(std::move(file));
+  std::sort(files_.begin(), files_.end(), Newer);
+}
+
+void SnapshotStore::AddUnfinished(std::string path, Status damage) {
+  unfinished_.push_back({std::move(path), std::move(damage)});
+  std::ranges::sort(unfinished_, {}, &Unfinished::path);
+}
+
+// The file cannot be read: it is none of those to keep, and goes as an unfinished one does.
+void SnapshotStore::SetAside(LogIndex index, Status damage) {
+  const auto found = std::ranges::find(files_, index, &SnapshotFile::applied_index);
+  if (found == files_.end()) return;
+  AddUnfinished(found->path, std::move(damage));
+  files_.erase(found);
 }
 
 io::Task<Status> SnapshotStore::Open() {
@@ -107,19 +67,19 @@ io::Task<Status> SnapshotStore::Open() {
       co_await runtime_.ListDirectory(directory_);
   MS_CO_RETURN_IF_ERROR(entries.status());
   for (const io::DirectoryEntry& entry : *entries) {
-    if (entry.is_directory || !IsSnapshotName(entry.name)) continue;
+    if (entry.is_directory || !IsSnapshotFileName(entry.name)) continue;
     const std::string path = Concat(directory_, "/", entry.name);
     StatusOr<SnapshotFile> file = co_await ReadTrailer(path);
     if (file.ok()) {
-      files_.push_back(*std::move(file));
+      AddFile(*std::move(file));
     } else if (file.status().code() == StatusCode::kDataLoss) {
-      unfinished_.push_back({path, file.status()});
+      AddUnfinished(path, file.status());
     } else {
       co_return file.status();
     }
   }
-  std::sort(files_.begin(), files_.end(), Newer);
-  const Status removed = co_await RemoveOld();
+  // Whether a received file is pending is known once the log is: none is removed here.
+  const Status removed = co_await RemoveOld(LogIndex(0));
   co_return removed;
 }
 
@@ -141,118 +101,118 @@ io::Task<StatusOr<SnapshotFile>> SnapshotStore::ReadTrailer(std::string path) {
   std::optional<SnapshotFile> result = DecodeSnapshotTrailer({block.data(), *read});
   if (!result.has_value()) co_return no_trailer;
   result->path = path;
-  const bool whole = BlocksUp(result->stream_bytes) + limits::kBlockBytes == file_bytes;
-  if (!whole || path != Concat(directory_, "/", NameOf(result->applied_index))) {
-    co_return no_trailer;
-  }
+  const bool whole = SnapshotFileBytes(result->stream_bytes) == file_bytes;
+  if (!whole || path != PathOf(result->applied_index)) co_return no_trailer;
   co_return *std::move(result);
 }
 
+// An unfinished file of the same index, left by a crash, is in the way. Nobody else may remove it
+// later, when its name is the new file's.
+io::Task<StatusOr<std::unique_ptr<io::File>>> SnapshotStore::CreateFile(std::string path) {
+  std::erase_if(unfinished_, [&](const Unfinished& file) { return file.path == path; });
+  while (removing_ > 0) co_await removed_.Wait();  // ends with the disk's operations
+  const Status cleared = co_await runtime_.RemoveFile(path);
+  if (!cleared.ok() && cleared.code() != StatusCode::kNotFound) co_return cleared;
+  StatusOr<std::unique_ptr<io::File>> file =
+      co_await runtime_.OpenFile(path, io::OpenMode::kCreate);
+  co_return file;
+}
+
 io::Task<StatusOr<SnapshotFile>> SnapshotStore::Write(SnapshotSource& source) {
-  CHECK(!writing_);
+  CHECK(!writing_.has_value());
   SnapshotFile into;
   into.applied_index = source.meta().applied_index;
   into.term = source.meta().term;
-  into.path = Concat(directory_, "/", NameOf(into.applied_index));
-  for (const SnapshotFile& file : files_) {
-    if (file.applied_index == into.applied_index)
-      co_return AlreadyExistsError(file.path, ": is a valid snapshot");
+  into.path = PathOf(into.applied_index);
+  if (Find(into.applied_index) != nullptr) {
+    co_return AlreadyExistsError(into.path, ": is a valid snapshot");
   }
-  writing_ = true;
+  if (receiving_ == into.applied_index) {
+    co_return UnavailableError(into.path, ": is being received");
+  }
+  writing_ = into.applied_index;
   const Status written = co_await WriteFile(source, into);
   if (!written.ok()) {
     // Its space may be what is lacking. Should this fail too, it is an unfinished file, and goes
     // with the next Open.
     const Status removed = co_await runtime_.RemoveFile(into.path);
-    writing_ = false;
+    writing_.reset();
     co_return removed.ok() ? written : Annotate(written, "and the unfinished file was not removed");
   }
-  files_.push_back(into);
-  std::sort(files_.begin(), files_.end(), Newer);
-  const Status removed = co_await RemoveOld();
-  writing_ = false;
+  AddFile(into);
+  // What it covers is applied: an older pending file will not be installed.
+  const Status removed = co_await RemoveOld(into.applied_index);
+  writing_.reset();
   MS_CO_RETURN_IF_ERROR(removed);
   co_return into;
 }
 
 io::Task<Status> SnapshotStore::WriteFile(SnapshotSource& source, SnapshotFile& into) {
-  // An unfinished file of the same index, left by a crash, is in the way.
-  const Status cleared = co_await runtime_.RemoveFile(into.path);
-  if (!cleared.ok() && cleared.code() != StatusCode::kNotFound) co_return cleared;
-  StatusOr<std::unique_ptr<io::File>> file =
-      co_await runtime_.OpenFile(into.path, io::OpenMode::kCreate);
+  StatusOr<std::unique_ptr<io::File>> file = co_await CreateFile(into.path);
   MS_CO_RETURN_IF_ERROR(file.status());
-  const Status streamed = co_await WriteStream(**file, source, into);
-  MS_CO_RETURN_IF_ERROR(streamed);
-  const Status named = co_await runtime_.SyncDirectory(directory_);
-  co_return named;
-}
-
-io::Task<Status> SnapshotStore::WriteStream(io::File& file, SnapshotSource& source,
-                                            SnapshotFile& into) {
-  io::IoBuffer buffer = runtime_.AllocateBuffer(kWriteBytes);
-  const int registered = buffer.registered_index();
-  Trailer trailer{.stream_bytes = 0,
-                  .applied_index = into.applied_index.value(),
-                  .term = into.term.value(),
-                  .stream_hash = kStreamSeed};
-  uint64_t offset = 0;
-  size_t filled = 0;
+  SnapshotFileWriter writer(runtime_, *std::move(file));
   bool more = true;
   while (more) {
     const StatusOr<std::string> bytes = co_await source.Next();
     MS_CO_RETURN_IF_ERROR(bytes.status());
     more = !bytes->empty();
-    trailer.stream_bytes += bytes->size();
-    std::string_view rest = *bytes;
-    while (!rest.empty() || (!more && filled > 0)) {
-      const std::string_view piece = rest.substr(0, kWriteBytes - filled);
-      std::memcpy(buffer.data() + filled, piece.data(), piece.size());
-      rest.remove_prefix(piece.size());
-      filled += piece.size();
-      if (more && filled < kWriteBytes) break;
-      const size_t blocks = static_cast<size_t>(BlocksUp(filled));
-      std::memset(buffer.data() + filled, 0, blocks - filled);
-      const std::span<char> from(buffer.data(), blocks);
-      trailer.stream_hash = Hash64(std::string_view(from.data(), blocks), trailer.stream_hash);
-      const StatusOr<size_t> written = co_await file.Write(offset, from, registered);
-      MS_CO_RETURN_IF_ERROR(written.status());
-      offset += blocks;
-      filled = 0;
-    }
+    const Status added = co_await writer.Add(*bytes);
+    MS_CO_RETURN_IF_ERROR(added);
   }
-  const StatusOr<size_t> synced = co_await file.Sync();
-  MS_CO_RETURN_IF_ERROR(synced.status());
-  EncodeTrailer(trailer, buffer.data());
-  const std::span<char> block(buffer.data(), limits::kBlockBytes);
-  const StatusOr<size_t> finished = co_await file.Write(offset, block, registered);
-  MS_CO_RETURN_IF_ERROR(finished.status());
-  const StatusOr<size_t> durable = co_await file.Sync();
-  into.stream_bytes = trailer.stream_bytes;
-  into.stream_hash = trailer.stream_hash;
-  co_return durable.status();
+  const Status ended = co_await writer.EndStream();
+  MS_CO_RETURN_IF_ERROR(ended);
+  into.stream_bytes = writer.stream_bytes();
+  into.stream_hash = writer.stream_hash();
+  const Status valid = co_await writer.WriteTrailer(into);
+  MS_CO_RETURN_IF_ERROR(valid);
+  const Status named = co_await runtime_.SyncDirectory(directory_);
+  co_return named;
 }
 
-// Everything older than the kKept newest valid files, and every unfinished file older than the
-// newest.
-io::Task<Status> SnapshotStore::RemoveOld() {
+// What need not be kept (see the header), pending files below `pending_end`, and every unfinished
+// file older than the newest that is not pending.
+io::Task<Status> SnapshotStore::RemoveOld(LogIndex pending_end) {
   std::vector<std::string> old;
-  while (files_.size() > kKept) {
-    old.push_back(files_.back().path);
-    files_.pop_back();
+  std::vector<SnapshotFile> kept;
+  size_t settled = 0;
+  for (SnapshotFile& file : files_) {
+    const bool pending = IsPending(file);
+    const bool goes = pending ? file.applied_index < pending_end : settled >= kKept;
+    if (!pending) settled = file.received ? kKept : settled + 1;
+    if (goes) {
+      old.push_back(std::move(file.path));
+    } else {
+      kept.push_back(std::move(file));
+    }
   }
-  while (!unfinished_.empty() && !files_.empty() &&
-         unfinished_.front().path <= files_.front().path) {
-    old.push_back(unfinished_.front().path);
+  files_ = std::move(kept);
+  if (const SnapshotFile* newest = NewestSettled()) TakeUnfinished(newest->applied_index, old);
+  const Status removed = co_await RemoveFiles(std::move(old));
+  co_return removed;
+}
+
+// Those below `end`: their paths are added to `paths`.
+void SnapshotStore::TakeUnfinished(LogIndex end, std::vector<std::string>& paths) {
+  const std::string end_path = PathOf(end);
+  while (!unfinished_.empty() && unfinished_.front().path < end_path) {
+    paths.push_back(std::move(unfinished_.front().path));
     unfinished_.erase(unfinished_.begin());
   }
-  if (old.empty()) co_return OkStatus();
-  for (const std::string& path : old) {
-    const Status removed = co_await runtime_.RemoveFile(path);
-    if (!removed.ok() && removed.code() != StatusCode::kNotFound) co_return removed;
+}
+
+io::Task<Status> SnapshotStore::RemoveFiles(std::vector<std::string> paths) {
+  if (paths.empty()) co_return OkStatus();
+  ++removing_;
+  Status removed;
+  for (const std::string& path : paths) {
+    removed = co_await runtime_.RemoveFile(path);
+    if (!removed.ok() && removed.code() != StatusCode::kNotFound) break;
+    removed = OkStatus();
   }
-  const Status synced = co_await runtime_.SyncDirectory(directory_);
-  co_return synced;
+  if (removed.ok()) removed = co_await runtime_.SyncDirectory(directory_);
+  --removing_;
+  removed_.NotifyAll();
+  co_return removed;
 }
 
 // Names the damage of the newest file there is, if there is any.
@@ -266,55 +226,160 @@ Status SnapshotStore::NothingToLoad(LogIndex log_first) const {
 io::Task<StatusOr<std::optional<SnapshotMeta>>> SnapshotStore::Load(Engine& engine,
                                                                     LogIndex log_first) {
   CHECK_GE(log_first, LogIndex(1));
-  while (!files_.empty() && files_.front().applied_index + 1 >= log_first) {
-    StatusOr<SnapshotMeta> meta = co_await LoadFile(engine, files_.front());
-    if (meta.ok()) co_return std::optional<SnapshotMeta>(*std::move(meta));
-    if (meta.status().code() != StatusCode::kDataLoss) co_return meta.status();
-    runtime_.log().Error("snapshot is damaged", {{"error", StdView(meta.status().message())}});
-    SetAside(meta.status());
+  // An installed file's log begins right after it, and later ones only further on.
+  installed_ = log_first - 1;
+  std::optional<SnapshotMeta> loaded;
+  while (!loaded.has_value()) {
+    const SnapshotFile* newest = NewestSettled();
+    if (newest == nullptr || newest->applied_index < installed_) break;
+    const LogIndex index = newest->applied_index;
+    StatusOr<SnapshotMeta> meta = co_await LoadFile(engine, *newest);
+    if (meta.ok()) {
+      loaded = *std::move(meta);
+    } else if (meta.status().code() == StatusCode::kDataLoss) {
+      runtime_.log().Error("snapshot is damaged", {{"error", StdView(meta.status().message())}});
+      SetAside(index, meta.status());
+    } else {
+      co_return meta.status();
+    }
   }
-  if (log_first == LogIndex(1)) co_return std::optional<SnapshotMeta>();
-  co_return NothingToLoad(log_first);
-}
-
-// The newest file cannot be read: it is none of those to keep, and goes as an unfinished one does.
-void SnapshotStore::SetAside(Status damage) {
-  unfinished_.push_back({files_.front().path, std::move(damage)});
-  std::sort(unfinished_.begin(), unfinished_.end(),
-            [](const Unfinished& a, const Unfinished& b) { return a.path < b.path; });
-  files_.erase(files_.begin());
+  if (!loaded.has_value() && log_first > LogIndex(1)) co_return NothingToLoad(log_first);
+  const Status removed = co_await RemoveOld(LogIndex(UINT64_MAX));
+  MS_CO_RETURN_IF_ERROR(removed);
+  co_return loaded;
 }
 
 io::Task<StatusOr<SnapshotMeta>> SnapshotStore::LoadFile(Engine& engine, SnapshotFile from) {
+  const std::unique_ptr<SnapshotSink> sink = engine.StartRestore();
+  const Status read = co_await ReadWhole(from, sink.get(), io::StopToken());
+  MS_CO_RETURN_IF_ERROR(read);
+  StatusOr<SnapshotMeta> meta = co_await sink->Finish();
+  if (!meta.ok()) co_return InFile(meta.status(), from.path);
+  co_return meta;
+}
+
+// Checks the file against its trailer; `sink`, if there is one, gets the stream.
+io::Task<Status> SnapshotStore::ReadWhole(SnapshotFile from, SnapshotSink* sink,
+                                          io::StopToken stop) {
   StatusOr<std::unique_ptr<io::File>> file =
       co_await runtime_.OpenFile(from.path, io::OpenMode::kRead);
   MS_CO_RETURN_IF_ERROR(file.status());
-  const std::unique_ptr<SnapshotSink> sink = engine.StartRestore();
-  io::IoBuffer buffer = runtime_.AllocateBuffer(kWriteBytes);
-  uint64_t hash = kStreamSeed;
-  for (uint64_t offset = 0; offset < from.stream_bytes; offset += kWriteBytes) {
-    const uint64_t wanted = std::min<uint64_t>(kWriteBytes, from.stream_bytes - offset);
+  io::IoBuffer buffer = runtime_.AllocateBuffer(kSnapshotWriteBytes);
+  uint64_t hash = kSnapshotHashSeed;
+  for (uint64_t offset = 0; offset < from.stream_bytes; offset += kSnapshotWriteBytes) {
+    if (stop.stopped()) co_return CancelledError(from.path, ": stopping");
+    const uint64_t wanted = std::min<uint64_t>(kSnapshotWriteBytes, from.stream_bytes - offset);
     const std::span<char> into(buffer.data(), static_cast<size_t>(BlocksUp(wanted)));
     const StatusOr<size_t> read = co_await (*file)->Read(offset, into, buffer.registered_index());
     MS_CO_RETURN_IF_ERROR(read.status());
     if (*read < into.size())
       co_return DataLossError(from.path, ": ends at offset ", offset + *read);
     hash = Hash64(std::string_view(into.data(), into.size()), hash);
-    const Status added =
-        co_await sink->Add(std::string_view(buffer.data(), static_cast<size_t>(wanted)));
+    const std::string_view bytes(buffer.data(), static_cast<size_t>(wanted));
+    if (offset == 0) {
+      const Status head = CheckSnapshotHead(bytes, from);
+      if (!head.ok()) co_return InFile(head, from.path);
+    }
+    if (sink == nullptr) continue;
+    const Status added = co_await sink->Add(bytes);
     if (!added.ok()) co_return InFile(added, from.path);
   }
-  if (hash != from.stream_hash) {
-    co_return DataLossError(from.path, ": the stream is not the one the trailer at offset ",
-                            BlocksUp(from.stream_bytes), " was written for");
+  if (hash == from.stream_hash) co_return OkStatus();
+  co_return DataLossError(from.path, ": the stream is not the one the trailer at offset ",
+                          BlocksUp(from.stream_bytes), " was written for");
+}
+
+io::Task<StatusOr<std::unique_ptr<SnapshotReader>>> SnapshotStore::OpenReader(LogIndex index) {
+  const SnapshotFile* found = Find(index);
+  if (found == nullptr) co_return NotFoundError(PathOf(index), ": no such snapshot");
+  SnapshotFile facts = *found;
+  StatusOr<std::unique_ptr<io::File>> file =
+      co_await runtime_.OpenFile(facts.path, io::OpenMode::kRead);
+  MS_CO_RETURN_IF_ERROR(file.status());
+  co_return std::make_unique<SnapshotReader>(runtime_, *std::move(file), std::move(facts));
+}
+
+io::Task<Status> SnapshotStore::Verify(LogIndex index, io::StopToken stop) {
+  const SnapshotFile* found = Find(index);
+  if (found == nullptr) co_return NotFoundError(PathOf(index), ": no such snapshot");
+  const Status read = co_await ReadWhole(*found, nullptr, stop);
+  if (read.code() == StatusCode::kDataLoss) {
+    runtime_.log().Error("snapshot is damaged", {{"error", StdView(read.message())}});
+    SetAside(index, read);
   }
-  StatusOr<SnapshotMeta> meta = co_await sink->Finish();
-  if (!meta.ok()) co_return InFile(meta.status(), from.path);
-  if (meta->applied_index != from.applied_index || meta->term != from.term) {
-    co_return InternalError(from.path, ": the trailer at offset ", BlocksUp(from.stream_bytes),
-                            " names another snapshot");
+  co_return read;
+}
+
+Status SnapshotStore::JudgeOffer(const SnapshotFile& facts) const {
+  if (facts.applied_index == LogIndex(0) || facts.stream_bytes == 0 ||
+      facts.stream_bytes > kSnapshotStreamBytesMax) {
+    return InvalidArgumentError("no snapshot of index ", facts.applied_index.value(), " has ",
+                                facts.stream_bytes, " bytes");
   }
+  const SnapshotFile* settled = NewestSettled();
+  if (settled != nullptr && settled->applied_index >= facts.applied_index) {
+    return AlreadyExistsError(settled->path, ": is here, and covers what is offered");
+  }
+  const auto pending =
+      std::ranges::find_if(files_, [this](const SnapshotFile& file) { return IsPending(file); });
+  if (pending != files_.end()) {
+    return UnavailableError(pending->path, ": has come and is yet to be installed");
+  }
+  if (writing_ == facts.applied_index) return UnavailableError(facts.path, ": is being written");
+  return OkStatus();
+}
+
+io::Task<StatusOr<std::unique_ptr<SnapshotReceiver>>> SnapshotStore::StartReceive(
+    SnapshotFile facts) {
+  CHECK(!receiving_.has_value());
+  facts.path = PathOf(facts.applied_index);
+  facts.received = true;
+  const Status judged = JudgeOffer(facts);
+  MS_CO_RETURN_IF_ERROR(judged);
+  receiving_ = facts.applied_index;
+  StatusOr<std::unique_ptr<io::File>> file = co_await CreateReceived(facts);
+  if (file.ok()) {
+    co_return std::make_unique<SnapshotReceiver>(runtime_, *this, *std::move(file),
+                                                 std::move(facts));
+  }
+  const Status removed = co_await runtime_.RemoveFile(facts.path);
+  receiving_.reset();
+  if (!removed.ok() && removed.code() != StatusCode::kNotFound) AddUnfinished(facts.path, removed);
+  co_return file.status();
+}
+
+// With all its space, so that it is refused now, and not after most of it came, if there is none.
+io::Task<StatusOr<std::unique_ptr<io::File>>> SnapshotStore::CreateReceived(
+    const SnapshotFile& facts) {
+  const Status room = co_await RemoveOld(LogIndex(0));
+  MS_CO_RETURN_IF_ERROR(room);
+  std::vector<std::string> unfinished;
+  TakeUnfinished(facts.applied_index, unfinished);
+  const Status removed = co_await RemoveFiles(std::move(unfinished));
+  MS_CO_RETURN_IF_ERROR(removed);
+  StatusOr<std::unique_ptr<io::File>> file = co_await CreateFile(facts.path);
+  MS_CO_RETURN_IF_ERROR(file.status());
+  const StatusOr<size_t> allocated =
+      co_await (*file)->Allocate(SnapshotFileBytes(facts.stream_bytes));
+  MS_CO_RETURN_IF_ERROR(allocated.status());
+  co_return file;
+}
+
+io::Task<StatusOr<SnapshotMeta>> SnapshotStore::LoadReceived(Engine& engine, LogIndex index) {
+  const SnapshotFile* found = Find(index);
+  if (found == nullptr || !found->received) {
+    co_return NotFoundError(PathOf(index), ": no such received snapshot");
+  }
+  StatusOr<SnapshotMeta> meta = co_await LoadFile(engine, *found);
   co_return meta;
+}
+
+void SnapshotStore::NoteInstalled(LogIndex index) { installed_ = std::max(installed_, index); }
+
+void SnapshotStore::Discard(LogIndex index) {
+  const SnapshotFile* found = Find(index);
+  if (found == nullptr || !IsPending(*found)) return;
+  SetAside(index, FailedPreconditionError(found->path, ": was received and not needed"));
 }
 
 }  // namespace metastore::engine

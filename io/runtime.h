@@ -20,6 +20,7 @@
 #include "io/file.h"
 #include "io/log.h"
 #include "io/scheduler.h"
+#include "io/shared_memory.h"
 #include "io/signal.h"
 #include "io/socket.h"
 
@@ -92,6 +93,10 @@ class Runtime : public TimerService {
   // At least `bytes` (a multiple of limits::kBlockBytes, at most limits::kIoBytesMax), content
   // undefined.
   virtual IoBuffer AllocateBuffer(size_t bytes) = 0;
+  // `bytes` (whole words) that other processes may look at, under a name of letters and dashes.
+  // Blocks for about a millisecond: for the start. kResourceExhausted: no memory; else as a file's.
+  virtual StatusOr<std::unique_ptr<SharedMemory>> MakeSharedMemory(const std::string& name,
+                                                                   size_t bytes) = 0;
 
   // --- network
   // -----------------------------------------------------------------------------------------------

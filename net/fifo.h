@@ -22,6 +22,10 @@ class Fifo final {
     CHECK(!empty());
     return items_[first_];
   }
+  T& back() {
+    CHECK(!empty());
+    return items_.back();
+  }
   void Pop() {
     CHECK(!empty());
     items_[first_] = T();  // what it held is freed now

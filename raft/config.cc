@@ -20,6 +20,11 @@ Status Config::Validate() const {
           "raft: election_ticks must be greater than heartbeat_ticks");
   require(read_mode != ReadMode::kLease || check_quorum,
           "raft: read_mode lease needs check_quorum");
+  require(read_mode != ReadMode::kLease || lease_margin_ticks >= 1,
+          "raft: lease_margin_ticks must be at least 1");
+  require(read_mode != ReadMode::kLease || lease_margin_ticks < election_ticks,
+          "raft: lease_margin_ticks must be less than election_ticks");
+  require(learner_ready_percent <= 100, "raft: learner_ready_percent must be at most 100");
   require(message_bytes_max >= 1, "raft: message_bytes_max must be at least 1");
   require(inflight_messages_max >= 1, "raft: inflight_messages_max must be at least 1");
   require(inflight_bytes_max == 0 || inflight_bytes_max >= message_bytes_max,

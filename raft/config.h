@@ -15,8 +15,8 @@ class TraceSink;
 
 enum class ReadMode : uint8_t {
   kQuorum,  // every read waits for a round of heartbeats (thesis 6.4)
-  kLease,  // peers may serve reads under a lease: ForgetLeader is refused (trap 8). This core's own
-           // rounds still run
+  kLease,   // a leader that a quorum answered lately serves reads at once (lease.cc, thesis 6.4.1).
+            // The same on all members, whose drivers keep the clock rules of raft_core.h
 };
 
 struct Config {
@@ -33,6 +33,13 @@ struct Config {
   // A leader without contact to a majority steps down; who hears a leader ignores candidates.
   bool check_quorum = true;
   ReadMode read_mode = ReadMode::kQuorum;
+  // A lease ends this much before an election timeout from the begin of its round: one tick for the
+  // fractions of ticks at both ends, the rest for clocks that drift. Serves clocks of which none is
+  // faster than another by (lease_margin_ticks - 1) / (election_ticks - lease_margin_ticks).
+  int lease_margin_ticks = 2;
+  // A learner becomes a voter only with this share of the leader's log, and while entries are
+  // streamed to it (trap 15); else kLearnerNotReady. 0: whatever it has.
+  uint64_t learner_ready_percent = 0;
   // A follower sends proposals on to the leader; false: it refuses them with kNotLeader.
   bool forward_proposals = true;
   // A leader that applies its own removal or demotion becomes a follower.

@@ -93,6 +93,7 @@ bool RaftCore::HasUnappliedConfChange() {
 void RaftCore::Hup(CampaignKind kind) {
   // Trap 51: a node that cannot rely on its disk does not offer to lead.
   if (is_leader() || !Promotable() || !timers_.campaign_allowed) return;
+  if (Promised() && kind != CampaignKind::kTransfer) return;
   // Trap 19: with an old membership it might ask the wrong nodes.
   if (HasUnappliedConfChange()) return;
   RunCampaign(kind);
@@ -131,10 +132,11 @@ void RaftCore::HandleVoteRequest(const Message& message) {
   const bool pre = message.type == MessageType::kPreVote;
   const bool free = vote_ == message.from || (vote_ == kNobody && soft_.leader == kNobody) ||
                     (pre && message.term > term_);
+  const bool promised = Promised() && !message.transfer;
   // Trap 14: a learner votes too, since the candidate may know a newer membership that makes it a
   // voter.
   const bool up_to_date = log_.IsUpToDate(message.log) || Mutated(Mutation::kStaleLogElected);
-  const bool granted = free && up_to_date;
+  const bool granted = free && !promised && up_to_date;
   Message reply;
   reply.type = pre ? MessageType::kPreVoteResponse : MessageType::kVoteResponse;
   reply.to = message.from;

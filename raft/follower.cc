@@ -9,7 +9,7 @@
 
 namespace metastore::raft {
 
-Status RaftCore::FollowLeader(Message message) {
+Status RaftCore::FollowLeader(Message& message) {
   if (soft_.role != Role::kFollower) {
     // Somebody else won this term.
     BecomeFollower(term_, message.from);
@@ -19,13 +19,14 @@ Status RaftCore::FollowLeader(Message message) {
                          " both lead term ", term_.value(), ": a vote was lost");
   }
   timers_.election = 0;
+  Promise();
   soft_.leader = message.from;
-  if (message.type == MessageType::kAppend) return HandleAppend(std::move(message));
+  if (message.type == MessageType::kAppend) return HandleAppend(message);
   if (message.type == MessageType::kHeartbeat) return HandleHeartbeat(message);
-  return HandleSnapshot(std::move(message));
+  return HandleSnapshot(message);
 }
 
-Status RaftCore::HandleAppend(Message message) {
+Status RaftCore::HandleAppend(Message& message) {
   Message reply;
   reply.type = MessageType::kAppendResponse;
   reply.to = message.from;
@@ -82,7 +83,7 @@ Status RaftCore::HandleHeartbeat(const Message& message) {
   return OkStatus();
 }
 
-Status RaftCore::HandleSnapshot(Message message) {
+Status RaftCore::HandleSnapshot(Message& message) {
   if (log_.applying() > log_.applied()) {
     // Trap 21: conf changes among the entries being applied belong to the membership before the
     // snapshot; it takes its turn in ApplyDone.

@@ -1,15 +1,15 @@
 // The appends to one follower that it has not answered yet: a window bounded in messages and in
 // bytes.
 //
-// Owner: Progress. A ring that grows to its bound on demand, so that idle followers cost nothing.
+// Owner: Progress. It grows to its bound on demand, so that idle followers cost nothing.
 //
 // Invariants: 1. indexes ascend. 2. count() <= messages_max; bytes() may pass bytes_max by one
 // message.
 #pragma once
 
 #include <cstddef>
-#include <vector>
 
+#include "raft/ring.h"
 #include "raft/types.h"
 
 namespace metastore::raft {
@@ -26,8 +26,10 @@ class Inflights {
   void FreeUpTo(LogIndex acked);
   void Reset();
 
-  bool full() const { return count_ == messages_max_ || (bytes_max_ != 0 && bytes_ >= bytes_max_); }
-  size_t count() const { return count_; }
+  bool full() const {
+    return count() == messages_max_ || (bytes_max_ != 0 && bytes_ >= bytes_max_);
+  }
+  size_t count() const { return appends_.size(); }
   size_t bytes() const { return bytes_; }
 
  private:
@@ -35,14 +37,11 @@ class Inflights {
     LogIndex last;
     size_t bytes = 0;
   };
-  void Grow();
 
   size_t messages_max_;
   size_t bytes_max_;
-  size_t head_ = 0;
-  size_t count_ = 0;
   size_t bytes_ = 0;
-  std::vector<Append> ring_;
+  Ring<Append> appends_;
 };
 
 }  // namespace metastore::raft

@@ -20,6 +20,9 @@ void RaftCore::TickLeader() {
   }
   if (!is_leader() || timers_.heartbeat < config_.heartbeat_ticks) return;
   timers_.heartbeat = 0;
+  // Every heartbeat is part of a round, so that a lease does not end while nobody reads.
+  const bool leases = config_.read_mode == ReadMode::kLease && CommittedInTerm();
+  if (leases && reads_.round() == 0) BeginReadRound();
   BroadcastHeartbeat();
 }
 
@@ -107,17 +110,20 @@ bool RaftCore::SendAppend(NodeId peer, Progress& progress, bool even_if_empty) {
   const LogIndex previous = progress.next() - 1;
   const std::optional<Term> previous_term = log_.TermAt(previous);
   if (!previous_term) return SendSnapshot(peer, progress);
-  Message message;
   // With a full window an empty append still goes, or a stream whose messages were all lost would
   // stop for ever (trap 47).
-  if (progress.state() != ProgressState::kReplicate || !progress.inflights().full()) {
+  const bool full = progress.state() == ProgressState::kReplicate && progress.inflights().full();
+  const bool has_entries = !full && progress.next() <= log_.LastIndex();
+  if (!has_entries && !even_if_empty) return false;
+  Message message;
+  if (has_entries) {
+    message.entries = buffers_.TakeEntries();
     const Status status = log_.Slice(progress.next(), log_.LastIndex() + 1,
                                      config_.message_bytes_max, message.entries);
     // EntriesFetched tries again.
     if (status.code() == StatusCode::kUnavailable) return false;
     if (!status.ok()) return SendSnapshot(peer, progress);
   }
-  if (message.entries.empty() && !even_if_empty) return false;
   size_t bytes = 0;
   for (const Entry& entry : message.entries) bytes += EntryBytes(entry);
   const size_t count = message.entries.size();
@@ -237,6 +243,7 @@ Status RaftCore::HandleTransfer(NodeId transferee) {
   // It has an election timeout from now (TickLeader).
   timers_.election = 0;
   leadership_.transferee = transferee;
+  if (!Mutated(Mutation::kLeaseOverTransfer)) DropLease();
   if (progress->match() == log_.LastIndex()) {
     SendTimeoutNow(transferee);
   } else {
@@ -246,6 +253,7 @@ Status RaftCore::HandleTransfer(NodeId transferee) {
 }
 
 void RaftCore::SendTimeoutNow(NodeId peer) {
+  leadership_.handed_over = true;
   Message message;
   message.type = MessageType::kTimeoutNow;
   message.to = peer;

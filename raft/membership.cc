@@ -23,6 +23,7 @@ void RaftCore::SwitchTo(Membership membership) {
     BecomeFollower(term_, kNobody);
   }
   if (!is_leader()) return;
+  DropLease();
   const Progress* const own = tracker_.Find(config_.id);
   if (own == nullptr || own->learner()) {
     // Thesis 4.2.2. Without this it goes on replicating until somebody else campaigns.

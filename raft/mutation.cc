@@ -28,6 +28,11 @@ constexpr MutationName<Mutation> kMutations[] = {
     {Mutation::kCommitPastMatch, "commit-past-match"},
     {Mutation::kStaleLogElected, "stale-log-elected"},
     {Mutation::kConfChangeAtOnce, "conf-change-at-once"},
+    {Mutation::kLeaseOverTransfer, "lease-over-transfer"},
+    {Mutation::kLeaseNoMargin, "lease-no-margin"},
+    {Mutation::kLeaseFromAnswer, "lease-from-answer"},
+    {Mutation::kPromotedUnready, "promoted-unready"},
+    {Mutation::kPromiseForgotten, "promise-forgotten"},
 };
 
 }  // namespace

@@ -32,6 +32,11 @@ enum class Mutation : uint8_t {
   kCommitPastMatch,    // a follower commits beyond what the append showed to agree
   kStaleLogElected,    // votes are granted whatever the candidate's log
   kConfChangeAtOnce,   // a second membership change is proposed before the first is applied
+  kLeaseOverTransfer,  // a leader that hands over keeps its lease
+  kLeaseNoMargin,      // a lease lasts a whole election timeout
+  kLeaseFromAnswer,    // a lease counts from the answers, not from the begin of their round
+  kPromotedUnready,    // a learner far behind becomes a voter
+  kPromiseForgotten,   // a node that restarts elects at once although a leader may rely on it
 };
 
 // All but kNone; defined with MS_MUTATIONS only.

@@ -1,4 +1,5 @@
 // Proposals: what a client's write or a membership change becomes.
+#include <algorithm>
 #include <utility>
 
 #include "io/base/check.h"
@@ -16,9 +17,12 @@ ProposeResult RaftCore::Propose(std::span<Payload> payloads) {
     bytes += payload.size();
   }
   if (const std::optional<ProposeResult> refusal = Refusal(bytes)) return *refusal;
-  std::vector<Entry> entries(payloads.size());
+  std::vector<Entry> entries = buffers_.TakeEntries();
+  entries.resize(payloads.size());
   for (size_t i = 0; i < entries.size(); ++i) entries[i].payload = std::move(payloads[i]);
-  return ProposeEntries(entries);
+  const ProposeResult result = ProposeEntries(entries);
+  buffers_.Give(std::move(entries));
+  return result;
 }
 
 ProposeResult RaftCore::ProposeConfChange(const ConfChange& change, EntryType type) {
@@ -29,6 +33,9 @@ ProposeResult RaftCore::ProposeConfChange(const ConfChange& change, EntryType ty
   entry.payload = EncodeConfChange(change);
   CHECK_LE(entry.payload.size(), limits::kEntryBytesMax);
   if (const std::optional<ProposeResult> refusal = Refusal(entry.payload.size())) return *refusal;
+  if (is_leader() && !LearnersReady(change)) {
+    return {ProposeCode::kLearnerNotReady, {}, soft_.leader};
+  }
   return ProposeEntries({&entry, 1});
 }
 
@@ -81,6 +88,7 @@ ProposeResult RaftCore::AppendProposals(std::span<Entry> entries) {
   }
   const bool appended = AppendEntries(entries);
   CHECK(appended);
+  if (pending > leadership_.pending_conf) DropLease();
   leadership_.pending_conf = pending;
   BroadcastAppend();
   return result;
@@ -89,10 +97,28 @@ ProposeResult RaftCore::AppendProposals(std::span<Entry> entries) {
 bool RaftCore::FitsMembership(const Entry& entry, LogIndex pending) const {
   const StatusOr<ConfChange> change = DecodeConfChange(entry.payload);
   if (!change.ok()) return false;
+  if (!LearnersReady(*change)) return false;
   if (!config_.validate_conf_changes) return true;
   // One at a time: the next is judged by a membership that is in effect.
   if (pending > log_.applied() && !Mutated(Mutation::kConfChangeAtOnce)) return false;
   return tracker_.config().voters.joint() == change->steps.empty();
+}
+
+bool RaftCore::LearnersReady(const ConfChange& change) const {
+  const Progress* const own = tracker_.Find(config_.id);
+  if (own == nullptr || config_.learner_ready_percent == 0) return true;
+  const auto lags = [&](const ConfChangeStep& step) {
+    const Progress* const progress = tracker_.Find(step.node);
+    const bool promotes = step.kind == ConfChangeKind::kAddVoter && progress != nullptr &&
+                          progress->learner() && !Mutated(Mutation::kPromotedUnready);
+    if (!promotes) return false;
+    // Trap 15: the next quorum may need it.
+    const uint64_t missing = 100 - config_.learner_ready_percent;
+    const LogIndex all = own->match();
+    const uint64_t lag_max = all.value() / 100 * missing + all.value() % 100 * missing / 100;
+    return progress->state() != ProgressState::kReplicate || progress->match() + lag_max < all;
+  };
+  return std::none_of(change.steps.begin(), change.steps.end(), lags);
 }
 
 }  // namespace metastore::raft

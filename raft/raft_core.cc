@@ -1,5 +1,6 @@
 #include "raft/raft_core.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "io/base/check.h"
@@ -22,6 +23,7 @@ RaftCore::RaftCore(const Config& config, LogView& view, const InitialState& stat
   tracker_.Switch(std::move(membership->config), std::move(membership->progress));
   if (traced()) Trace(TraceKind::kInitState);
   BecomeFollower(term_, kNobody);
+  if (!state.first_start && !Mutated(Mutation::kPromiseForgotten)) Promise();
   // A commit index that only the applied index tells need not be written again.
   reported_.hard = CurrentHardState();
   reported_.soft = soft_;
@@ -32,6 +34,8 @@ Inflights RaftCore::Window() const {
 }
 
 void RaftCore::Tick() {
+  ++timers_.now;
+  timers_.promised = std::max(0, timers_.promised - 1);
   if (is_leader()) {
     TickLeader();
   } else {
@@ -77,7 +81,7 @@ void RaftCore::ApplyDone(LogIndex last) {
   if (deferred_snapshot_ == nullptr || log_.applying() > log_.applied()) return;
   const std::unique_ptr<Message> snapshot = std::move(deferred_snapshot_);
   // Whatever is wrong with it, its sender's next message says again.
-  StepAny(std::move(*snapshot)).IgnoreError();
+  StepAny(*snapshot).IgnoreError();
 }
 
 void RaftCore::EntriesFetched() {
@@ -99,6 +103,7 @@ CoreStatus RaftCore::GetStatus() const {
   status.last_index = log_.LastIndex();
   status.transferee = leadership_.transferee;
   status.uncommitted_bytes = leadership_.uncommitted_bytes;
+  if (HasLease()) status.lease_ticks = leadership_.lease_until - timers_.now;
   status.conf = conf();
   if (is_leader()) status.progress = tracker_.progress();
   return status;

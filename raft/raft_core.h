@@ -20,6 +20,7 @@
 //         if (NeedsDurableTerm(m)) held.push_back(std::move(m));
 //         else peers.Send(std::move(m));                             // during the log write
 //       }
+//       core.buffers().Give(std::move(ready.send_now));              // here and below: if it likes
 //       if (ready.append) wal.Append(std::move(*ready.append), std::move(held));  // in order
 //       if (ready.apply) engine.Apply(std::move(*ready.apply));                   // in order
 //       for (const ReadState& r : ready.reads) reads.Resolve(r);     // serve at applied >= index
@@ -33,12 +34,18 @@
 //       if (m.to == core.id()) core.StepOwn(std::move(m));
 //       else peers.Send(std::move(m));
 //     }
+//     core.buffers().Give(std::move(task));
 //     Pump();
 //   }
 //   void OnApplied(LogIndex last) {                    // core.ApplyConfChange had the conf changes
 //     core.ApplyDone(last);
 //     Pump();
 //   }
+//
+// Time: Tick by a fixed schedule of a monotonic clock. With lease reads (Config::read_mode) the
+// clock is read, and every tick that is due given, before a Step and before the TakeReady that may
+// serve reads; reads given to the core before that are then served as of that moment. After a time
+// in which the clock may have stood still (a suspended machine), DropLease (trap 7).
 //
 // Several tasks of a kind may be under way; they are done and reported in order. A snapshot in an
 // AppendTask is a barrier: no ApplyTask is made until it is durable, and the engine has its data by
@@ -61,6 +68,7 @@
 
 #include "io/base/prng.h"
 #include "io/base/status.h"
+#include "raft/buffers.h"
 #include "raft/conf_change.h"
 #include "raft/conf_changer.h"
 #include "raft/config.h"
@@ -84,6 +92,9 @@ struct InitialState {
   HardState hard_state;
   ConfState conf;    // as of `applied`; empty where that is 0
   LogIndex applied;  // the state machine's
+  // Nothing ran here before, so no promise to a leader can be forgotten. Else, with lease reads,
+  // the node takes no part in elections for an election timeout.
+  bool first_start = false;
 };
 
 enum class ProposeCode : uint8_t {
@@ -93,6 +104,7 @@ enum class ProposeCode : uint8_t {
   kQuotaFull,           // uncommitted_bytes_max; try again after the next apply
   kTransferInProgress,  // ends within an election timeout
   kConfChangeRefused,   // another is under way, or it does not fit; an empty entry took its place
+  kLearnerNotReady,     // Config::learner_ready_percent; nothing was appended, try again later
 };
 
 struct ProposeResult {
@@ -116,6 +128,7 @@ struct CoreStatus {
   LogIndex last_index;
   NodeId transferee;
   size_t uncommitted_bytes = 0;
+  uint64_t lease_ticks = 0;  // for which reads are served at once; 0: by a round
   ConfState conf;
   ProgressMap progress;  // a leader's view of the members; empty elsewhere
 };
@@ -131,6 +144,9 @@ class RaftCore final {
 
   // One tick of time went by.
   void Tick();
+  // Reads run a round again until the next lease: the driver's clock may have missed time, for
+  // example after a pause. Others than leaders: nothing.
+  void DropLease();
 
   // A message from a peer.
   // Errors: kNotFound         a response from a node that is no member (ignored)
@@ -146,7 +162,8 @@ class RaftCore final {
   // kForwarded.
   //   payloads   1 or more, each at most limits::kEntryBytesMax
   ProposeResult Propose(std::span<Payload> payloads);
-  // Appends a membership change; the server judges beforehand whether it is wise (trap 15).
+  // Appends a membership change; the server judges beforehand whether it is wise. Where another
+  // node leads and the change is forwarded, a refusal there leaves an empty entry.
   //   type   kConfChangeV2, or kConfChange for a single step without joint consensus
   ProposeResult ProposeConfChange(const ConfChange& change,
                                   EntryType type = EntryType::kConfChangeV2);
@@ -158,8 +175,8 @@ class RaftCore final {
   // Errors: kFailedPrecondition   no leader is known
   //         kInvalidArgument      `to` is no voting member (judged by the leader only)
   Status TransferLeader(NodeId to);
-  // Begins an election now; ignored by a leader, a learner, a stranger, and while campaigns are not
-  // allowed.
+  // Begins an election now; ignored by a leader, a learner, a stranger, while campaigns are not
+  // allowed, and with lease reads while a leader may rely on this node.
   void Campaign();
   // Follower: forgets the leader but not the term, so that it may vote for others at once.
   // Errors: kFailedPrecondition   Config::read_mode is kLease (trap 8)
@@ -192,6 +209,9 @@ class RaftCore final {
   // Everything there is to do now; several may be outstanding. Never blocks.
   Ready TakeReady();
 
+  // Where vectors of finished tasks and of messages that were sent go, to be used again.
+  Buffers& buffers() { return buffers_; }
+
   NodeId id() const { return config_.id; }
   Role role() const { return soft_.role; }
   bool is_leader() const { return soft_.role == Role::kLeader; }
@@ -212,6 +232,8 @@ class RaftCore final {
 
     Prng prng;
     bool campaign_allowed = true;
+    uint64_t now = 0;    // ticks since the start
+    int promised = 0;    // ticks for which this node elects nobody (lease.cc)
     int election = 0;    // ticks since a leader was heard; a leader's since its last quorum check
     int heartbeat = 0;   // a leader's since its last heartbeat
     int randomized = 0;  // the election timeout in force
@@ -221,6 +243,10 @@ class RaftCore final {
     NodeId transferee;
     LogIndex pending_conf;         // no conf change is proposed while this is above applied
     size_t uncommitted_bytes = 0;  // payloads of this log above applied
+    bool handed_over = false;      // somebody was told to campaign
+    uint64_t lease_until = 0;      // in Timers::now; 0: no lease
+    // When the round under way began, if a lease may come of it.
+    std::optional<uint64_t> lease_round_began;
   };
   struct Outbox {
     std::vector<Message> now;
@@ -248,13 +274,14 @@ class RaftCore final {
   // --- step.cc: dispatch by term and role
   Status CheckFromPeer(const Message& message) const;
   Status CheckAppend(const Message& message) const;
-  Status StepAny(Message message);
+  // They may move the message, or parts of it, away.
+  Status StepAny(Message& message);
   bool StepHigherTerm(const Message& message);
   void StepLowerTerm(const Message& message);
-  Status StepByRole(Message message);
-  Status StepLeader(Message message);
+  Status StepByRole(Message& message);
+  Status StepLeader(Message& message);
   Status StepCandidate(const Message& message);
-  Status StepFollower(Message message);
+  Status StepFollower(Message& message);
   void HandleStorageAppend(const Message& message);
 
   // --- ready.cc: what there is to do
@@ -297,11 +324,11 @@ class RaftCore final {
   void SendTimeoutNow(NodeId peer);
 
   // --- follower.cc: what a leader tells us
-  Status FollowLeader(Message message);
-  Status HandleAppend(Message message);
+  Status FollowLeader(Message& message);
+  Status HandleAppend(Message& message);
   void RejectAppend(const Message& message);
   Status HandleHeartbeat(const Message& message);
-  Status HandleSnapshot(Message message);
+  Status HandleSnapshot(Message& message);
   StatusOr<bool> Restore(const std::shared_ptr<const SnapshotMeta>& snapshot);
 
   // --- proposals.cc
@@ -309,6 +336,7 @@ class RaftCore final {
   std::optional<ProposeResult> Refusal(size_t bytes) const;
   ProposeResult AppendProposals(std::span<Entry> entries);
   bool FitsMembership(const Entry& entry, LogIndex pending) const;
+  bool LearnersReady(const ConfChange& change) const;
 
   // --- membership.cc: configurations in effect
   void SwitchTo(Membership membership);
@@ -317,13 +345,23 @@ class RaftCore final {
 
   // --- reads.cc: read index (thesis 6.4)
   bool CommittedInTerm() const;
-  bool CanStartReadRound() const;
-  void StartReadRound();
+  bool CanAdvanceReads() const;
+  void AdvanceReads();
+  void BeginReadRound();
+  void AnswerRemoteReads(const std::vector<RemoteRead>& reads, LogIndex index);
   void AcknowledgeRead(NodeId from, uint64_t round);
   void FinishReadsOfQuorum();
   void SendReadBatch();
   void HandleReadIndex(const Message& message);
   void HandleReadIndexResponse(const Message& message);
+
+  // --- lease.cc: reads without a round (thesis 6.4.1)
+  void Promise();
+  bool Promised() const;
+  bool MayTakeLease() const;
+  void NoteLeaseRoundBegan();
+  void NoteLeaseRoundAnswered();
+  bool HasLease() const;
 
   const Config config_;
   RaftLog log_;
@@ -336,6 +374,7 @@ class RaftCore final {
   ReadQueue reads_;
   std::unique_ptr<Message> deferred_snapshot_;  // waits for the entries being applied
   Outbox outbox_;
+  Buffers buffers_;
   Reported reported_;
 };
 

@@ -117,8 +117,8 @@ bool RaftLog::HasNextCommitted() const {
   return !apply_paused_ && !fetching_ && !unstable_.has_snapshot() && applying_ < MaxAppliable();
 }
 
-std::vector<Entry> RaftLog::TakeNextCommitted() {
-  std::vector<Entry> entries;
+std::vector<Entry> RaftLog::TakeNextCommitted(std::vector<Entry> entries) {
+  CHECK(entries.empty());
   if (!HasNextCommitted()) return entries;
   const LogIndex end = MaxAppliable() + 1;
   const size_t room = options_.apply_bytes_max - applying_bytes_;

@@ -9,7 +9,6 @@
 // 3. committed never falls.
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -17,6 +16,7 @@
 
 #include "io/base/status.h"
 #include "raft/log_view.h"
+#include "raft/ring.h"
 #include "raft/types.h"
 #include "raft/unstable_log.h"
 
@@ -65,8 +65,9 @@ class RaftLog {
   std::optional<SnapshotMeta> Snapshot(NodeId peer) const;
 
   // Committed entries that may be handed to apply now; empty also where they must be fetched first.
+  // `entries` is empty and becomes the result.
   bool HasNextCommitted() const;
-  std::vector<Entry> TakeNextCommitted();
+  std::vector<Entry> TakeNextCommitted(std::vector<Entry> entries = {});
   // The oldest task handed out ends at `last`.
   void ApplyDone(LogIndex last);
   // The state machine is at `index` by a snapshot.
@@ -89,7 +90,7 @@ class RaftLog {
   LogIndex committed_;
   LogIndex applying_;
   LogIndex applied_;
-  std::deque<Applying> tasks_;
+  Ring<Applying> tasks_;
   size_t applying_bytes_ = 0;
   size_t applied_payload_bytes_ = 0;
   bool apply_paused_ = false;  // the window is full, or the last page was cut

@@ -50,6 +50,12 @@ std::vector<RemoteRead> ReadQueue::FinishRound(LogIndex index) {
   return std::exchange(remote_in_round_, {});
 }
 
+std::vector<RemoteRead> ReadQueue::ServeWaiting(LogIndex index) {
+  for (const ReadToken token : waiting_) states_.push_back({token, index, ReadOutcome::kServe});
+  waiting_.clear();
+  return std::exchange(remote_waiting_, {});
+}
+
 void ReadQueue::RefuseRound() {
   for (const ReadToken token : in_round_) states_.push_back({token, {}, ReadOutcome::kRefused});
   in_round_.clear();

@@ -46,6 +46,9 @@ class ReadQueue {
   // Everything that waits goes into a new round at read index `index` (a follower does not know it
   // yet). None is under way. Returns its number, never 0.
   uint64_t StartRound(LogIndex index);
+  // Everything that waits is served at `index` without a round, as FinishRound does; the round
+  // under way goes on.
+  std::vector<RemoteRead> ServeWaiting(LogIndex index);
   // `from` answered `round`. Returns who answered the present round so far; null for an old answer.
   const NodeSet* Acknowledge(NodeId from, uint64_t round);
   // The round is confirmed at `index`: own reads become read states; the followers' are returned.

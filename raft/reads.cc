@@ -14,22 +14,33 @@ ReadCode RaftCore::ReadIndex(ReadToken token) {
 
 bool RaftCore::CommittedInTerm() const { return log_.TermAt(log_.committed()) == term_; }
 
-bool RaftCore::CanStartReadRound() const {
-  if (!reads_.waiting() || reads_.round() != 0) return false;
+bool RaftCore::CanAdvanceReads() const {
+  if (!reads_.waiting()) return false;
+  if (HasLease()) return true;
+  if (reads_.round() != 0) return false;
   // Trap 3: before its first commit a leader does not know what is committed.
   if (is_leader()) return CommittedInTerm() || Mutated(Mutation::kReadBeforeCommit);
   return soft_.leader != kNobody;
 }
 
-void RaftCore::StartReadRound() {
-  const uint64_t round = reads_.StartRound(is_leader() ? log_.committed() : LogIndex());
-  if (!is_leader()) {
+void RaftCore::AdvanceReads() {
+  if (HasLease()) {
+    const LogIndex index = log_.committed();
+    AnswerRemoteReads(reads_.ServeWaiting(index), index);
+  } else if (is_leader()) {
+    BeginReadRound();
+    if (reads_.round() != 0) BroadcastHeartbeat();
+  } else {
+    reads_.StartRound(LogIndex());
     SendReadBatch();
-    return;
   }
+}
+
+void RaftCore::BeginReadRound() {
+  const uint64_t round = reads_.StartRound(log_.committed());
+  NoteLeaseRoundBegan();
   // One voter is a quorum of its own: the same round, answered at once.
   AcknowledgeRead(config_.id, round);
-  if (reads_.round() != 0) BroadcastHeartbeat();
 }
 
 void RaftCore::AcknowledgeRead(NodeId from, uint64_t round) {
@@ -40,8 +51,13 @@ void RaftCore::FinishReadsOfQuorum() {
   // Trap 5: not before a quorum answered this very round.
   if (reads_.round() == 0) return;
   if (!tracker_.IsQuorum(reads_.acked()) && !Mutated(Mutation::kReadUnconfirmed)) return;
+  NoteLeaseRoundAnswered();
   const LogIndex index = reads_.round_index();
-  for (const RemoteRead& read : reads_.FinishRound(index)) {
+  AnswerRemoteReads(reads_.FinishRound(index), index);
+}
+
+void RaftCore::AnswerRemoteReads(const std::vector<RemoteRead>& reads, LogIndex index) {
+  for (const RemoteRead& read : reads) {
     Message reply;
     reply.type = MessageType::kReadIndexResponse;
     reply.to = read.from;

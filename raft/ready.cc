@@ -12,23 +12,25 @@ bool RaftCore::NeedsAppend() const {
 
 bool RaftCore::HasReady() const {
   return !outbox_.now.empty() || NeedsAppend() || soft_ != reported_.soft ||
-         log_.HasNextCommitted() || reads_.has_states() || CanStartReadRound();
+         log_.HasNextCommitted() || reads_.has_states() || CanAdvanceReads();
 }
 
 Ready RaftCore::TakeReady() {
   Ready ready;
   if (traced()) Trace(TraceKind::kReady);
-  if (CanStartReadRound()) StartReadRound();
+  if (CanAdvanceReads()) AdvanceReads();
   if (soft_ != reported_.soft) {
     ready.soft_state = soft_;
     reported_.soft = soft_;
   }
   // Before the append is taken: what it says is durable next must not be applied with it, unless
   // the driver asked for that.
-  std::vector<Entry> committed = log_.TakeNextCommitted();
-  if (!committed.empty()) ready.apply = ApplyTask{std::move(committed)};
+  if (log_.HasNextCommitted()) {
+    std::vector<Entry> committed = log_.TakeNextCommitted(buffers_.TakeEntries());
+    if (!committed.empty()) ready.apply = ApplyTask{std::move(committed)};
+  }
   if (NeedsAppend()) ready.append = TakeAppend();
-  ready.send_now = std::exchange(outbox_.now, {});
+  if (!outbox_.now.empty()) ready.send_now = std::exchange(outbox_.now, buffers_.TakeMessages());
   ready.reads = reads_.TakeStates();
   return ready;
 }
@@ -45,10 +47,13 @@ AppendTask RaftCore::TakeAppend() {
   }
   UnstableLog& unstable = log_.unstable();
   const std::span<const Entry> entries = unstable.NextEntries();
-  task.entries.assign(entries.begin(), entries.end());
+  if (!entries.empty()) {
+    task.entries = buffers_.TakeEntries();
+    task.entries.assign(entries.begin(), entries.end());
+  }
   task.snapshot = unstable.NextSnapshot();
   if (!task.entries.empty() || task.snapshot != nullptr) task.must_sync = true;
-  task.after_durable = std::exchange(outbox_.after_durable, {});
+  task.after_durable = std::exchange(outbox_.after_durable, buffers_.TakeMessages());
   // Every task attests the end of the log as it is now, also one without entries: an earlier answer
   // may have been dropped for its term (trap 30).
   if (!unstable.empty() || task.snapshot != nullptr) {

@@ -46,13 +46,15 @@ bool FromLeader(MessageType type) {
 
 Status RaftCore::Step(Message message) {
   MS_RETURN_IF_ERROR(CheckFromPeer(message));
-  return StepAny(std::move(message));
+  Status status = StepAny(message);
+  buffers_.Give(std::move(message.entries));
+  return status;
 }
 
 Status RaftCore::StepOwn(Message message) {
   CHECK_EQ(message.to, config_.id);
   CHECK(message.from == config_.id || message.from == kLocalStorage);
-  return StepAny(std::move(message));
+  return StepAny(message);
 }
 
 Status RaftCore::CheckFromPeer(const Message& message) const {
@@ -88,7 +90,7 @@ Status RaftCore::CheckAppend(const Message& message) const {
   return OkStatus();
 }
 
-Status RaftCore::StepAny(Message message) {
+Status RaftCore::StepAny(Message& message) {
   if (traced()) Trace(TraceKind::kReceive, &message);
   const bool vote_answer =
       message.type == MessageType::kVoteResponse || message.type == MessageType::kPreVoteResponse;
@@ -122,7 +124,7 @@ Status RaftCore::StepAny(Message message) {
     case MessageType::kReadIndexResponse:
     case MessageType::kTransferLeader:
     case MessageType::kTimeoutNow:
-      return StepByRole(std::move(message));
+      return StepByRole(message);
   }
   CHECK_UNREACHABLE();
 }
@@ -132,7 +134,7 @@ bool RaftCore::StepHigherTerm(const Message& message) {
   const bool vote = message.type == MessageType::kVote || message.type == MessageType::kPreVote;
   // Thesis 4.2.3: who hears a leader does not let a removed or cut off node disturb it. A transfer
   // is the leader's own wish.
-  if (vote && !message.transfer && InLease()) return false;
+  if (vote && !message.transfer && (InLease() || Promised())) return false;
   // A pre-vote does not move anybody's term (thesis 9.6), nor does a granted one: it bears the term
   // that was asked for.
   if (message.type == MessageType::kPreVote && !Mutated(Mutation::kPreVoteRaisesTerm)) return true;
@@ -186,21 +188,21 @@ void RaftCore::HandleStorageAppend(const Message& message) {
   AppliedTo(index);
 }
 
-Status RaftCore::StepByRole(Message message) {
+Status RaftCore::StepByRole(Message& message) {
   switch (soft_.role) {
     case Role::kFollower:
-      return StepFollower(std::move(message));
+      return StepFollower(message);
     case Role::kPreCandidate:
     case Role::kCandidate:
-      if (FromLeader(message.type)) return FollowLeader(std::move(message));
+      if (FromLeader(message.type)) return FollowLeader(message);
       return StepCandidate(message);
     case Role::kLeader:
-      return StepLeader(std::move(message));
+      return StepLeader(message);
   }
   CHECK_UNREACHABLE();
 }
 
-Status RaftCore::StepLeader(Message message) {
+Status RaftCore::StepLeader(Message& message) {
   if (message.type == MessageType::kPropose) {
     AppendProposals(message.entries);
     return OkStatus();
@@ -231,8 +233,8 @@ Status RaftCore::StepCandidate(const Message& message) {
   return OkStatus();
 }
 
-Status RaftCore::StepFollower(Message message) {
-  if (FromLeader(message.type)) return FollowLeader(std::move(message));
+Status RaftCore::StepFollower(Message& message) {
+  if (FromLeader(message.type)) return FollowLeader(message);
   if (message.type == MessageType::kTimeoutNow) {
     // Thesis 3.10; without pre-vote, since the leader itself says that it goes.
     Hup(CampaignKind::kTransfer);

@@ -32,7 +32,7 @@ void TailLog::Append(std::span<Entry> entries) {
 void TailLog::AppendIdOnly(EntryId id) {
   TruncateFrom(id.index);
   NoteTerm(id);
-  for (const Entry& entry : tail_) bytes_ -= EntryBytes(entry);
+  bytes_ = 0;
   tail_.clear();
   tail_begin_ = last_ + 1;
 }
@@ -128,8 +128,8 @@ Status TailLog::Entries(LogIndex begin, LogIndex end, size_t bytes_max, std::vec
     return true;
   };
   if (begin >= tail_begin_) {
-    const auto from = tail_.begin() + static_cast<std::ptrdiff_t>(begin - tail_begin_);
-    std::find_if_not(from, from + static_cast<std::ptrdiff_t>(end - begin), take);
+    for (LogIndex at = begin; at < end && take(tail_[at - tail_begin_]); ++at) {
+    }
     return OkStatus();
   }
   const auto at = std::find_if(refill_.begin(), refill_.end(),

@@ -19,6 +19,7 @@
 
 #include "raft/log_view.h"
 #include "raft/ready.h"
+#include "raft/ring.h"
 
 namespace metastore::raft {
 
@@ -84,7 +85,7 @@ class TailLog final : public LogView {
   size_t bytes_ = 0;
   LogIndex retained_;
   LogIndex tail_begin_;
-  std::deque<Entry> tail_;
+  Ring<Entry> tail_;
   std::deque<TermRun> runs_;
   std::optional<SnapshotMeta> snapshot_;
   bool snapshot_wanted_ = false;

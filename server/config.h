@@ -26,6 +26,7 @@
 #include "io/base/time.h"
 #include "io/file.h"
 #include "io/log.h"
+#include "net/peer_frame.h"
 #include "server/batch_policy.h"
 #include "server/config_url.h"
 
@@ -59,9 +60,19 @@ enum class ClusterState : uint8_t { kNew, kExisting };
 
 // How a cluster begins; looked at only while the data directory is new.
 struct ClusterConfig {
-  std::vector<InitialMember> initial_cluster;  // by name; holds this member; exactly one for now
+  std::vector<InitialMember> initial_cluster;  // by name; holds this member
+  // kExisting: this member has been added to a running cluster, whose others are in
+  // initial_cluster.
   ClusterState initial_state = ClusterState::kNew;
   std::string token = "etcd-cluster";
+  bool strict_reconfig = true;  // --strict-reconfig-check
+  int learners_max = 1;         // --max-learners
+};
+
+// What goes between members.
+struct PeerConfig {
+  net::PeerCompression compression = net::PeerCompression::kOff;  // --peer-compression
+  uint64_t snapshot_bytes_per_second = 0;  // --snapshot-send-rate: of one snapshot; 0 = no limit
 };
 
 struct RaftConfig {
@@ -98,7 +109,7 @@ enum class StorageEngine : uint8_t { kMemory };
 struct StorageConfig {
   StorageEngine engine = StorageEngine::kMemory;                     // --storage-engine
   io::DurableMethod wal_durable_method = io::DurableMethod::kDsync;  // --wal-durable-method
-  uint64_t wal_segment_bytes = limits::kSegmentBytes;  // no flag: smaller in simulation
+  uint64_t wal_segment_bytes = limits::kSegmentBytes;  // --experimental-wal-segment-bytes
   int wal_depth = 1;                                   // --wal-depth: frames in flight, 1 or 2
   BatchPolicyKind batch_policy = BatchPolicyKind::kNatural;  // --batch-policy, batch.enable
   BatchOptions batch;                                        // --batch-*: of the adaptive policy
@@ -109,6 +120,7 @@ struct RuntimeConfig {
   int reactors = 1;           // --reactors: 1..limits::kReactorsMax
   std::vector<int> cpu_list;  // --cpu-list: empty = not pinned, else one CPU a reactor
   Duration spin;  // --spin: polled before sleeping while a write is under way; 0 = not at all
+  std::string io_trace;  // --experimental-io-trace: a new file; empty = none
 };
 
 enum class LogFormat : uint8_t { kJson, kConsole };
@@ -121,6 +133,7 @@ struct LogConfig {
 struct Config {
   MemberConfig member;
   ClusterConfig cluster;
+  PeerConfig peer;
   RaftConfig raft;
   RequestConfig request;
   NetConfig net;

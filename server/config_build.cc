@@ -18,6 +18,9 @@ constexpr uint64_t kRequestBytesCap = limits::kEntryBytesMax - 64 * limits::kKiB
 constexpr Duration kElectionTimeoutMax = Milliseconds(50000);
 constexpr int64_t kElectionTicksMin = 5;
 constexpr uint64_t kMillisecondsMax = 50000;
+// Four frames of the least size that the log takes (wal/log.cc); a frame is a quarter of a segment.
+constexpr uint64_t kSegmentBytesMin = 256 * limits::kKiB;
+constexpr uint64_t kSegmentUnit = 4 * limits::kBlockBytes;
 // What io/uring polls for when told to (io/uring/reactor_loop.cc).
 constexpr Duration kSpin = Microseconds(200);
 
@@ -38,10 +41,12 @@ class Builder {
     Config config;
     BuildMember(config.member);
     BuildCluster(config.member, config.cluster);
+    BuildPeer(config.peer);
     BuildRaft(config.raft);
     BuildRequest(config.request);
     BuildNet(config.net);
     BuildStorage(config.storage);
+    CheckSegments(config);
     BuildRuntime(config.runtime);
     BuildLog(config.log);
     CheckGates();
@@ -156,11 +161,14 @@ class Builder {
     cluster.initial_state = OneOf("initial-cluster-state", kStates);
     cluster.token = Text("initial-cluster-token");
     if (cluster.token.empty()) Problem("initial-cluster-token", "must not be empty");
+    cluster.strict_reconfig = Bool("strict-reconfig-check");
+    cluster.learners_max = static_cast<int>(Uint("max-learners", 0, limits::kVotersMax));
 
     std::vector<std::string> own = ToStrings(member.initial_advertise_peer_urls);
     std::ranges::sort(own);
     if (Text("initial-cluster").empty()) {
       cluster.initial_cluster.push_back({.name = member.name, .peer_urls = own});
+      CheckJoining(cluster);
       return;
     }
     if (!ParseInitialCluster(cluster.initial_cluster)) return;
@@ -172,10 +180,26 @@ class Builder {
       Problem("initial-cluster", "the URLs of ", member.name,
               " differ from --initial-advertise-peer-urls=", Text("initial-advertise-peer-urls"));
     }
-    if (cluster.initial_cluster.size() > 1) {
-      Problem("initial-cluster", "not offered: clusters of more than one member; it names ",
+    if (cluster.initial_cluster.size() > limits::kVotersMax) {
+      Problem("initial-cluster", "must name at most ", limits::kVotersMax, " members; it names ",
               cluster.initial_cluster.size());
     }
+    CheckJoining(cluster);
+  }
+
+  void CheckJoining(const ClusterConfig& cluster) {
+    if (cluster.initial_state == ClusterState::kNew || cluster.initial_cluster.size() > 1) return;
+    Problem("initial-cluster",
+            "must name the members of the cluster to join, with --initial-cluster-state=existing");
+  }
+
+  void BuildPeer(PeerConfig& peer) {
+    static constexpr auto kLevels =
+        std::to_array<Choice<net::PeerCompression>>({{"off", net::PeerCompression::kOff},
+                                                     {"fast", net::PeerCompression::kFast},
+                                                     {"dense", net::PeerCompression::kDense}});
+    peer.compression = OneOf("peer-compression", kLevels);
+    peer.snapshot_bytes_per_second = Uint("snapshot-send-rate", 0, UINT64_MAX);
   }
 
   // name=url,name=url,...; a name may come several times, once for each of its URLs. False:
@@ -246,7 +270,27 @@ class Builder {
     storage.engine = OneOf("storage-engine", kEngines);
     storage.wal_durable_method = OneOf("wal-durable-method", kMethods);
     storage.wal_depth = static_cast<int>(Uint("wal-depth", 1, limits::kWalDepthMax));
+    BuildSegments(storage);
     BuildBatch(storage);
+  }
+
+  void BuildSegments(StorageConfig& storage) {
+    constexpr std::string_view kFlag = "experimental-wal-segment-bytes";
+    const size_t problems_before = problems_.size();
+    storage.wal_segment_bytes = Uint(kFlag, kSegmentBytesMin, limits::kGiB);
+    if (storage.wal_segment_bytes % kSegmentUnit != 0) {
+      Problem(kFlag, "must be a multiple of ", kSegmentUnit);
+    }
+    if (problems_.size() != problems_before) storage.wal_segment_bytes = limits::kSegmentBytes;
+  }
+
+  // A record is at most half a frame, and a frame a quarter of a segment.
+  void CheckSegments(const Config& config) {
+    const uint64_t room = config.storage.wal_segment_bytes / 8 - limits::kBlockBytes;
+    if (config.request.request_bytes_max <= room) return;
+    Problem("experimental-wal-segment-bytes",
+            "a request of --max-request-bytes=", config.request.request_bytes_max,
+            " does not fit: at most ", room);
   }
 
   void BuildBatch(StorageConfig& storage) {
@@ -282,6 +326,7 @@ class Builder {
   void BuildRuntime(RuntimeConfig& runtime) {
     runtime.reactors = static_cast<int>(Uint("reactors", 1, limits::kReactorsMax));
     if (Bool("spin")) runtime.spin = kSpin;
+    runtime.io_trace = Text("experimental-io-trace");
     StatusOr<std::vector<int>> cpus = ParseCpuList(Text("cpu-list"));
     if (!cpus.ok()) {
       Problem("cpu-list", StdView(cpus.status().message()));

@@ -79,7 +79,8 @@ constexpr auto kClustering = std::to_array<FlagSpec>({
     {"discovery-cacert", kString, "", kNotOffered, kDiscovery},
     {"discovery-user", kString, "", kNotOffered, kDiscovery},
     {"discovery-password", kString, "", kNotOffered, kDiscovery},
-    {"strict-reconfig-check", kBool, "true", kNotOffered, "changing members"},
+    {"strict-reconfig-check", kBool, "true", kUsed,
+     "refuse membership changes that endanger the quorum"},
     {"pre-vote", kBool, "true", kUsed, "ask before disturbing a leader"},
     {"auto-compaction-retention", kString, "0", kNotOffered, "automatic compaction"},
     {"auto-compaction-mode", kString, "periodic", kNotOffered, "automatic compaction"},
@@ -145,7 +146,7 @@ constexpr auto kFeatures = std::to_array<FlagSpec>({
     {"watch-progress-notify-interval", kDuration, "10m", kNotOffered, "setting this interval"},
     {"warning-apply-duration", kDuration, "100ms", kNotOffered, "warning of slow applies"},
     {"bootstrap-defrag-threshold-megabytes", kUint, "0", kNone, "there is nothing to defragment"},
-    {"max-learners", kUint, "1", kNotOffered, "learners"},
+    {"max-learners", kUint, "1", kUsed, "learners at a time"},
     {"downgrade-check-time", kDuration, "5s", kNotOffered, "downgrading"},
     {"experimental-wait-cluster-ready-timeout", kDuration, "5s", kNotOffered, kPeers},
     {"experimental-initial-corrupt-check", kBool, "false", kNotOffered, kGate},
@@ -193,6 +194,14 @@ constexpr auto kMetaStore = std::to_array<FlagSpec>({
     {"batch-load-threshold", kString, "0.7", kUsed,
      "adaptive: where half of the maxima is reached"},
     {"max-connections", kUint, "20000", kUsed, "client connections"},
+    {"peer-compression", kString, "off", kUsed,
+     "zstd between members: off, fast or dense; from 1 KiB on"},
+    {"snapshot-send-rate", kUint, "0", kUsed,
+     "bytes a second of a snapshot sent to a member; 0 = no limit"},
+    {"experimental-wal-segment-bytes", kUint, "67108864", kUsed,
+     "bytes of a log segment, and of log between snapshots; small ones are for tests"},
+    {"experimental-io-trace", kString, "", kUsed,
+     "new file for a trace of all disk operations, for walinspect crashtest; slow"},
 });
 
 constexpr auto kSections = std::to_array<FlagSection>({

@@ -53,8 +53,36 @@ inline constexpr ClientError kLeaseTtlTooLarge{StatusCode::kOutOfRange,
                                                "etcdserver: too large lease TTL"};
 inline constexpr ClientError kNoLeader{StatusCode::kUnavailable, "etcdserver: no leader"};
 inline constexpr ClientError kLeaderChanged{StatusCode::kUnavailable, "etcdserver: leader changed"};
+inline constexpr ClientError kNotLeader{StatusCode::kFailedPrecondition, "etcdserver: not leader"};
+inline constexpr ClientError kBadLeaderTransferee{StatusCode::kFailedPrecondition,
+                                                  "etcdserver: bad leader transferee"};
+inline constexpr ClientError kTransferTimeout{
+    StatusCode::kUnknown, "etcdserver: request timed out, leader transfer took too long"};
+inline constexpr ClientError kNotSupportedForLearner{StatusCode::kFailedPrecondition,
+                                                     "etcdserver: rpc not supported for learner"};
+inline constexpr ClientError kMemberExists{StatusCode::kFailedPrecondition,
+                                           "etcdserver: member ID already exist"};
+inline constexpr ClientError kPeerUrlExists{StatusCode::kFailedPrecondition,
+                                            "etcdserver: Peer URLs already exists"};
+inline constexpr ClientError kMemberNotEnoughStarted{
+    StatusCode::kFailedPrecondition,
+    "etcdserver: re-configuration failed due to not enough started members"};
+inline constexpr ClientError kMemberBadUrls{StatusCode::kInvalidArgument,
+                                            "etcdserver: given member URLs are invalid"};
+inline constexpr ClientError kMemberNotFound{StatusCode::kNotFound, "etcdserver: member not found"};
+inline constexpr ClientError kMemberNotLearner{StatusCode::kFailedPrecondition,
+                                               "etcdserver: can only promote a learner member"};
+inline constexpr ClientError kLearnerNotReady{
+    StatusCode::kFailedPrecondition,
+    "etcdserver: can only promote a learner member which is in sync with leader"};
+inline constexpr ClientError kTooManyLearners{StatusCode::kFailedPrecondition,
+                                              "etcdserver: too many learner members in cluster"};
+inline constexpr ClientError kUnhealthy{StatusCode::kUnavailable, "etcdserver: unhealthy cluster"};
 inline constexpr ClientError kStopped{StatusCode::kUnavailable, "etcdserver: server stopped"};
 inline constexpr ClientError kTimeout{StatusCode::kUnavailable, "etcdserver: request timed out"};
+inline constexpr ClientError kTimeoutLeaderFailed{
+    StatusCode::kUnavailable,
+    "etcdserver: request timed out, possibly due to previous leader failure"};
 inline constexpr ClientError kCorrupt{StatusCode::kDataLoss, "etcdserver: corrupt cluster"};
 
 }  // namespace errors

@@ -16,19 +16,36 @@ class Group;
 struct Flight : wal::AppendOp {
   Group* group = nullptr;
   raft::AppendTask task;
-  std::string hard_state;  // its encoding, while the log may still have to copy it
-  bool HasRecords() const { return task.hard_state.has_value() || !task.entries.empty(); }
+  std::vector<raft::Message> held;  // to peers once the task is durable: vote requests
+  std::string hard_state;           // encodings, while the log may still have to copy them
+  std::string snapshot_meta;
+  bool HasRecords() const {
+    return task.hard_state.has_value() || !task.entries.empty() || task.snapshot != nullptr;
+  }
 
   MonoTime proposed_at;    // when raft handed the task out
+  size_t appended = 0;     // of the task's entries, those the log has before the last part
   bool submitted = false;  // the log, or the scheduler, has it
+  // Of a task with a snapshot: whether the engine has its state.
+  enum class Install : uint8_t { kNone, kUnderWay, kDone } install = Install::kNone;
 };
 
-// Format: u8 version (1), u64 term, u64 vote, u64 commit.
-std::string EncodeHardState(const raft::HardState& state);
+// What one hard state record holds.
+struct DurableState {
+  raft::HardState raft;
+  // Of the data directory, drawn when it was made; 0: written before there were any.
+  uint64_t incarnation = 0;
+  bool operator==(const DurableState&) const = default;
+};
+// Format: u8 version (2), u64 term, u64 vote, u64 commit, u64 incarnation (not in version 1).
+std::string EncodeHardState(const DurableState& state);
 // Errors: kDataLoss   not what EncodeHardState makes
-StatusOr<raft::HardState> DecodeHardState(std::string_view bytes);
+StatusOr<DurableState> DecodeHardState(std::string_view bytes);
 
-// The records of `flight`'s task into `records` (emptied first): hard state, then entries.
-void RecordsOf(Flight& flight, std::vector<wal::Record>& records);
+// The next records of `flight`'s task into `records` (emptied first): hard state and snapshot, then
+// entries from `flight.appended` on, of about `bytes_max` but at least one. Returns the number of
+// entries that are in the log with these.
+size_t RecordsOf(Flight& flight, uint64_t incarnation, size_t bytes_max,
+                 std::vector<wal::Record>& records);
 
 }  // namespace metastore::server

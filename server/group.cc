@@ -5,15 +5,17 @@
 #include <utility>
 
 #include "server/flight.h"
+#include "server/mutation.h"
 
 namespace metastore::server {
 
 Group::Group(io::Runtime& runtime, wal::Log& log, engine::Engine& engine,
-             engine::SnapshotStore& snapshots, GroupOptions options)
+             engine::SnapshotStore& snapshots, PeerTransport& peers, GroupOptions options)
     : runtime_(runtime),
       log_(log),
       engine_(engine),
       snapshots_(snapshots),
+      peers_(peers),
       options_(std::move(options)),
       batch_policy_(MakeBatchPolicy(options_.batch_policy, options_.batch)),
       proposals_(runtime),
@@ -36,13 +38,17 @@ Group::~Group() { CHECK(!pump_.queued && !more_reads_.queued); }
 io::Task<Status> Group::Start(const Bootstrap& bootstrap) {
   Status recovered = co_await Recover();
   MS_CO_RETURN_IF_ERROR(recovered);
-  if (log_.LastIndex(options_.id) == LogIndex(0)) {
+  // A founding member without its first entries has not voted yet, and begins again.
+  const bool founding = !bootstrap.members.empty();
+  if (log_.Find(options_.id) == nullptr ||
+      (founding && log_.LastIndex(options_.id) == LogIndex(0))) {
     Status begun = co_await BeginNew(bootstrap);
     MS_CO_RETURN_IF_ERROR(begun);
   }
   StatusOr<raft::InitialState> initial = MakeInitialState();
   MS_CO_RETURN_IF_ERROR(initial.status());
   core_ = std::make_unique<raft::RaftCore>(options_.raft, *tail_, *initial);
+  peers_.Follow(members_);
   gate_.Spawn("group.apply", io::ReadyClass::kCritical, ApplyLoop());
   gate_.Spawn("group.snapshot", io::ReadyClass::kBackground, SnapshotLoop());
   gate_.Spawn("group.publish", io::ReadyClass::kBackground, PublishLoop());
@@ -56,6 +62,7 @@ io::Task<void> Group::Stop() {
   runtime_.Cancel(batch_timer_);
   proposals_.FailAll(errors::kStopped);
   reads_.FailAll(errors::kStopped);
+  FailMemberCalls(errors::kStopped);
   stop_.RequestStop();
   co_await gate_.Close();
 }
@@ -82,6 +89,9 @@ void Group::Propose(ProposeCall& call) {
   if (call.terms.require_leader && core_->leader() == raft::kNobody) {
     return refuse(errors::kNoLeader);
   }
+  if (IsLearner()) return refuse(errors::kNotSupportedForLearner);
+  // Only with segments smaller than the default's (--experimental-wal-segment-bytes).
+  if (call.command.size() > log_.record_bytes_max()) return refuse(errors::kRequestTooLarge);
   if (!log_.accepting() && call.quota_cost_bytes > 0) return refuse(errors::kNoSpace);
   if (OverQuota(call.quota_cost_bytes)) return refuse(errors::kNoSpace);
   proposals_.Admit(call);
@@ -97,10 +107,11 @@ void Group::Read(ReadCall& call) {
   if (call.terms.require_leader && core_->leader() == raft::kNobody) {
     return refuse(errors::kNoLeader);
   }
-  if (call.serializable) {
+  if (call.serializable || Mutated(Mutation::kReadUnconfirmed)) {
     ServeRead(call);
     return;
   }
+  if (IsLearner()) return refuse(errors::kNotSupportedForLearner);
   reads_.Add(call);
   Schedule();
 }
@@ -115,8 +126,12 @@ void Group::Tick() {
   core_->Tick();
   SubmitFlights();
   const MonoTime now = runtime_.Now();
+  WatchDisk(now);
+  DiscardReceived();
   proposals_.Expire(now);
   reads_.Expire(now);
+  ExpireMemberCalls(now);
+  EndTransfers(now);
   Schedule();
 }
 
@@ -130,8 +145,14 @@ void Group::Pump() {
   ProposeWaiting();
   reads_.StartRound(*core_);
   while (core_->HasReady()) HandleReady(core_->TakeReady());
-  if (std::optional<raft::TailLog::Wanted> wanted = tail_->TakeWanted()) {
+  if (std::optional<raft::TailLog::Wanted> wanted =
+          fetching_ ? std::nullopt : tail_->TakeWanted()) {
+    fetching_ = true;
     gate_.Spawn("group.fetch", io::ReadyClass::kCritical, FetchEntries(*wanted));
+  }
+  if (tail_->TakeSnapshotWanted()) {
+    snapshot_.needed = true;
+    snapshot_.wanted.NotifyAll();
   }
   ServeReads();
 }
@@ -161,7 +182,12 @@ bool Group::ProposeOldest(size_t count) {
     const size_t batch = std::min(count, kProposeBatchMax);
     count -= batch;
     payloads_.clear();
-    proposals_.Take(batch, payloads_);
+    proposals_.Take(batch, core_->term(), payloads_);
+    if (payloads_.empty()) continue;
+    if (Mutated(Mutation::kProposedTwice)) {
+      std::vector<raft::Payload> again = payloads_;
+      static_cast<void>(core_->Propose(again));
+    }
     const raft::ProposeResult result = core_->Propose(payloads_);
     if (result.code != raft::ProposeCode::kAccepted &&
         result.code != raft::ProposeCode::kForwarded) {
@@ -181,14 +207,19 @@ void Group::AskAgain(MonoTime when) {
 
 void Group::HandleReady(raft::Ready ready) {
   if (ready.soft_state.has_value() && ready.soft_state->leader != last_leader_) {
-    last_leader_ = ready.soft_state->leader;
-    if (last_leader_ != raft::kNobody) ++leader_changes_total_;
-    serving_changed_.NotifyAll();
-    Schedule();  // proposals and reads that waited for a leader
+    OnLeaderChanged(ready.soft_state->leader);
   }
-  // One voter has nobody to send to; the configuration refuses more until there are peer links.
-  CHECK(ready.send_now.empty());
-  if (ready.append.has_value()) SubmitAppend(*std::move(ready.append));
+  std::vector<raft::Message> held;
+  for (raft::Message& message : ready.send_now) {
+    if (raft::NeedsDurableTerm(message)) {
+      held.push_back(std::move(message));
+    } else {
+      SendToPeer(message);
+    }
+  }
+  core_->buffers().Give(std::move(ready.send_now));
+  CHECK(held.empty() || ready.append.has_value());
+  if (ready.append.has_value()) SubmitAppend(*std::move(ready.append), std::move(held));
   if (ready.apply.has_value()) {
     apply_queue_.push_back(*std::move(ready.apply));
     apply_arrived_.NotifyOne();
@@ -196,7 +227,15 @@ void Group::HandleReady(raft::Ready ready) {
   for (const raft::ReadState& state : ready.reads) reads_.Confirm(state);
 }
 
-void Group::SubmitAppend(raft::AppendTask task) {
+void Group::OnLeaderChanged(NodeId leader) {
+  last_leader_ = leader;
+  if (leader != raft::kNobody) ++leader_changes_total_;
+  serving_changed_.NotifyAll();
+  EndTransfers(runtime_.Now());
+  Schedule();  // proposals and reads that waited for a leader
+}
+
+void Group::SubmitAppend(raft::AppendTask task, std::vector<raft::Message> held) {
   std::unique_ptr<Flight> flight;
   if (flight_pool_.empty()) {
     flight = std::make_unique<Flight>();
@@ -211,9 +250,18 @@ void Group::SubmitAppend(raft::AppendTask task) {
     flight = std::move(flight_pool_.back());
     flight_pool_.pop_back();
   }
+  if (Mutated(Mutation::kAnswerEarly)) {
+    for (raft::Message& message : task.after_durable) {
+      if (message.to != options_.raft.id) SendToPeer(message);
+    }
+  }
   flight->must_sync = task.must_sync;
   flight->requests = static_cast<uint32_t>(task.entries.size());
+  if (task.snapshot != nullptr) received_ = LogIndex();
   flight->task = std::move(task);
+  flight->held = std::move(held);
+  flight->install = Flight::Install::kNone;
+  flight->appended = 0;
   flight->proposed_at = runtime_.Now();
   flights_.push_back(std::move(flight));
   SubmitFlights();
@@ -222,6 +270,15 @@ void Group::SubmitAppend(raft::AppendTask task) {
 void Group::SubmitFlights() {
   for (std::unique_ptr<Flight>& flight : flights_) {
     if (flight->submitted) continue;
+    if (flight->task.snapshot != nullptr && flight->install != Flight::Install::kDone &&
+        !Mutated(Mutation::kInstallNoBarrier)) {
+      // The engine takes over its state first, and everything behind it waits.
+      if (flight->install == Flight::Install::kNone && flight == flights_.front()) {
+        flight->install = Flight::Install::kUnderWay;
+        gate_.Spawn("group.install", io::ReadyClass::kCritical, Install(*flight));
+      }
+      return;
+    }
     if (!flight->HasRecords()) {
       // Only messages to release, once everything before is durable: OnDurable of that takes it
       // along.
@@ -231,8 +288,7 @@ void Group::SubmitFlights() {
       runtime_.scheduler().Push(*flight);
       continue;
     }
-    RecordsOf(*flight, records_);
-    Status appended = log_.Append(options_.id, records_, *flight);
+    Status appended = AppendToLog(*flight);
     // The window is full or the disk is: again after the next completion, or at the next tick.
     if (appended.code() == StatusCode::kResourceExhausted) return;
     if (!appended.ok()) return Fail(std::move(appended));
@@ -240,15 +296,39 @@ void Group::SubmitFlights() {
   }
 }
 
+// In parts, so that a follower that catches up does not ask for more room at once than the log
+// prepares. The last part completes the flight, after the others: the log keeps a group's order.
+Status Group::AppendToLog(Flight& flight) {
+  struct Part final : wal::AppendOp {};
+  bool more = true;
+  while (more) {
+    const size_t end = RecordsOf(flight, incarnation_, options_.append_bytes_max, records_);
+    more = end < flight.task.entries.size();
+    if (!more) return log_.Append(options_.id, records_, flight);
+    auto part = std::make_unique<Part>();
+    part->must_sync = false;
+    part->name = "group.part";
+    part->ready_class = io::ReadyClass::kCritical;
+    part->run = [](io::ReadyNode& node) { delete &static_cast<Part&>(node); };
+    Status appended = log_.Append(options_.id, records_, *part);
+    if (!appended.ok()) return appended;
+    part.release();
+    flight.appended = end;
+  }
+  return OkStatus();
+}
+
 void Group::OnDurable(Flight& flight) {
   CHECK(!flights_.empty() && flights_.front().get() == &flight);
-  const Status status = flight.status;
+  const Status status = Mutated(Mutation::kFailedWriteDurable) ? OkStatus() : flight.status;
   do {
     std::unique_ptr<Flight> done = std::move(flights_.front());
     flights_.pop_front();
     if (status.ok()) NoteStages(*done);
-    if (status.ok() && failure_.ok() && !stopping_) Release(done->task);
+    if (status.ok() && failure_.ok() && !stopping_) Release(*done);
+    core_->buffers().Give(std::move(done->task));
     done->task = raft::AppendTask();
+    done->held.clear();
     done->submitted = false;
     if (flight_pool_.size() < kFlightPoolMax) flight_pool_.push_back(std::move(done));
   } while (!flights_.empty() && !flights_.front()->submitted && !flights_.front()->HasRecords());
@@ -266,22 +346,29 @@ void Group::NoteStages(const Flight& flight) {
                             .durable = flight.durable_at});
 }
 
-// Everything up to and including `task` is durable.
-void Group::Release(raft::AppendTask& task) {
+// Everything up to and including `flight` is durable.
+void Group::Release(Flight& flight) {
+  raft::AppendTask& task = flight.task;
+  for (raft::Message& message : flight.held) SendToPeer(message);
   for (const raft::Entry& entry : task.entries) {
     snapshot_.log_bytes_since += raft::EntryBytes(entry);
   }
   tail_->Extend(task);
+  if (task.snapshot != nullptr) OnInstalled(*task.snapshot);
   core_->AppendDone(task.seq);
   for (raft::Message& message : task.after_durable) {
-    CHECK(message.to == options_.raft.id);  // no peers yet, as in HandleReady
+    if (message.to != options_.raft.id) {
+      SendToPeer(message);
+      continue;
+    }
     Status stepped = core_->StepOwn(std::move(message));
     if (!stepped.ok()) return Fail(std::move(stepped));
   }
 }
 
 void Group::ServeReads() {
-  const LogIndex applied = engine_.stats().applied_index;
+  const LogIndex applied =
+      Mutated(Mutation::kReadUnapplied) ? core_->commit() : engine_.stats().applied_index;
   ready_reads_.clear();
   reads_.Serve(applied, kReadsAtOnce, ready_reads_);
   std::span<ReadCall* const> rest = ready_reads_;
@@ -318,11 +405,14 @@ io::Task<void> Group::ServeLongRead(ReadCall& call) {
 io::Task<void> Group::FetchEntries(raft::TailLog::Wanted wanted) {
   StatusOr<std::vector<wal::ReadRecord>> records =
       co_await log_.ReadEntries(options_.id, wanted.begin, wanted.end, wanted.bytes_max);
+  std::vector<raft::Entry> entries;
+  if (records.status().code() == StatusCode::kOutOfRange) {
+    records = std::vector<wal::ReadRecord>();  // purged meanwhile: raft will find that out
+  }
   if (!records.ok()) {
     Fail(records.status());
     co_return;
   }
-  std::vector<raft::Entry> entries;
   entries.reserve(records->size());
   for (const wal::ReadRecord& record : *records) {
     entries.push_back(raft::Entry{.term = record.term,
@@ -330,6 +420,7 @@ io::Task<void> Group::FetchEntries(raft::TailLog::Wanted wanted) {
                                   .type = static_cast<raft::EntryType>(record.tag),
                                   .payload = raft::Payload(record.bytes)});
   }
+  fetching_ = false;
   tail_->Refill(std::move(entries));
   core_->EntriesFetched();
   Schedule();
@@ -342,13 +433,20 @@ void Group::Fail(Status status) {
                        {{"group", options_.id.value()}, {"error", failure_.ToString()}});
   proposals_.FailAll(errors::kStopped);
   reads_.FailAll(errors::kStopped);
+  FailMemberCalls(errors::kStopped);
   failed_.NotifyAll();
+}
+
+bool Group::IsLearner() const {
+  const Member* self = members_.Find(options_.raft.id);
+  return self != nullptr && self->is_learner;
 }
 
 GroupStatus Group::status() const {
   GroupStatus status;
   status.leader = core_->leader();
   status.is_leader = core_->is_leader();
+  status.is_learner = IsLearner();
   status.term = core_->term();
   status.committed = core_->commit();
   status.conf = conf_;

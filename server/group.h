@@ -8,6 +8,8 @@
 //               starts a read round, and carries out every Ready.
 //   OnDurable   a log write came back: its messages are stepped, which moves the commit index.
 //   ApplyLoop   coroutine: prefetches and applies committed entries in order, returns the waiters.
+//   OnPeerMessage  a message of another member's is stepped (group_peers.cc).
+//   Install     coroutine: a leader's snapshot replaces the engine's state, then goes to the log.
 //   SnapshotLoop, PublishLoop: coroutines in the background.
 //
 // Invariants
@@ -21,6 +23,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/engine.h"
@@ -34,6 +37,7 @@
 #include "server/group_metrics.h"
 #include "server/members.h"
 #include "server/membership.h"
+#include "server/peer_transport.h"
 #include "server/proposals.h"
 #include "server/reads.h"
 #include "wal/log.h"
@@ -43,13 +47,17 @@ namespace metastore::server {
 struct GroupOptions {
   GroupId id{1};
   raft::Config raft;
-  uint64_t snapshot_count = 10000;                  // entries between snapshots, at least
-  uint64_t snapshot_catchup_entries = 5000;         // entries kept behind a snapshot
-  uint64_t snapshot_log_bytes = 64 * limits::kMiB;  // log growth before a snapshot, at least
-  uint64_t quota_bytes = 0;                         // of stored bytes; 0: none
-  size_t log_cache_bytes = 64 * limits::kMiB;       // newest durable entries kept for followers
-  MemberAttributes self;                            // published once a leader is known
-  engine::RequestId publish_id;                     // for that; no other call's
+  uint64_t snapshot_count = 10000;                   // entries between snapshots, at least
+  uint64_t snapshot_catchup_entries = 5000;          // entries kept behind a snapshot
+  uint64_t snapshot_log_bytes = 64 * limits::kMiB;   // log growth before a snapshot, at least
+  uint64_t quota_bytes = 0;                          // of stored bytes; 0: none
+  size_t log_cache_bytes = 64 * limits::kMiB;        // newest durable entries kept for followers
+  size_t append_bytes_max = limits::kFrameBytesMax;  // given to the log at once
+  MemberAttributes self;                             // published once a leader is known
+  engine::RequestId publish_id;                      // for that; no other call's
+  Duration election_timeout = Seconds(1);            // bounds a slow disk and a transfer
+  bool strict_reconfig = true;                       // refuses changes that endanger the quorum
+  int learners_max = 1;
   BatchPolicyKind batch_policy = BatchPolicyKind::kNatural;
   BatchOptions batch;
 };
@@ -58,6 +66,7 @@ struct GroupOptions {
 struct GroupStatus {
   NodeId leader;
   bool is_leader = false;
+  bool is_learner = false;
   Term term;
   LogIndex committed;
   LogIndex applied;
@@ -79,10 +88,11 @@ struct GroupStatus {
 class Group final : public CallReceiver {
  public:
   Group(io::Runtime& runtime, wal::Log& log, engine::Engine& engine,
-        engine::SnapshotStore& snapshots, GroupOptions options);
+        engine::SnapshotStore& snapshots, PeerTransport& peers, GroupOptions options);
   ~Group() override;
 
-  // Recovers state and log, or begins the group with `bootstrap`; then runs.
+  // Recovers state and log, or begins the group with `bootstrap`; then runs. A `bootstrap` without
+  // members: this one joins a cluster, whose leader tells it everything.
   // Errors: kDataLoss   log and snapshots do not fit together; names what is missing
   //         and those of the log and the snapshot files
   io::Task<Status> Start(const Bootstrap& bootstrap);
@@ -94,7 +104,21 @@ class Group final : public CallReceiver {
   // --- from calls and the node -----------------------------------------------------------------
   void Propose(ProposeCall& call) override;
   void Read(ReadCall& call) override;
+  void ChangeMember(MemberCall& call) override;
+  void TransferLeader(TransferCall& call) override;
   void Tick();
+
+  // --- from peers ------------------------------------------------------------------------------
+  // A kSnapshot comes only once its data lies in the snapshot store.
+  void OnPeerMessage(raft::Message message);
+  void OnPeerUp();
+  void OnPeerDown(NodeId peer);
+  void OnSnapshotSent(NodeId peer, bool ok);
+  // A peer will not have this member: it has left the cluster, or lost its data directory.
+  void OnRefused(const Status& why);
+  GroupId id() const { return options_.id; }
+  // Of this member's data directory.
+  uint64_t incarnation() const { return incarnation_; }
 
   io::Signal& failed() { return failed_; }
   const Status& failure() const { return failure_; }
@@ -106,6 +130,9 @@ class Group final : public CallReceiver {
     return engine_.WaitRemoved(revision, limit);
   }
   const Members& members() const { return members_; }
+  // After a successful Start; to look at.
+  engine::Engine& engine() { return engine_; }
+  const raft::TailLog& log() const { return *tail_; }
   // Whether a leader is known and this member's own attributes are in effect.
   bool serving() const { return published_; }
   io::Signal& serving_changed() { return serving_changed_; }
@@ -118,18 +145,46 @@ class Group final : public CallReceiver {
   bool ProposeOldest(size_t count);
   void AskAgain(MonoTime when);
   void HandleReady(raft::Ready ready);
-  void SubmitAppend(raft::AppendTask task);
+  void OnLeaderChanged(NodeId leader);
+  void SubmitAppend(raft::AppendTask task, std::vector<raft::Message> held);
   void SubmitFlights();
+  Status AppendToLog(Flight& flight);
   void OnDurable(Flight& flight);
   void NoteStages(const Flight& flight);
-  void Release(raft::AppendTask& task);
+  void Release(Flight& flight);
   void ServeReads();
   void ServeRead(ReadCall& call);
   io::Task<void> ServeLongRead(ReadCall& call);
   io::Task<void> FetchEntries(raft::TailLog::Wanted wanted);
   void Fail(Status status);
+  bool IsLearner() const;
   bool CampaignsAlone() const;
   bool OverQuota(uint64_t cost_bytes) const;
+
+  // --- group_peers.cc
+  void SendToPeer(raft::Message& message);
+  void TakeBack(raft::Message& message);
+  io::Task<void> Install(Flight& flight);
+  io::Task<Status> InstallState(const raft::SnapshotMeta& snapshot);
+  void OnInstalled(const raft::SnapshotMeta& snapshot);
+  void StopIfRemoved();
+  io::Task<void> Leave();
+  void DiscardReceived();
+  void ReplaceLostSnapshot();
+  void WatchDisk(MonoTime now);
+  void HandOver();
+
+  // --- group_members.cc
+  std::optional<ClientError> JudgeChange(const MemberCall& call) const;
+  std::optional<ClientError> JudgeAdd(const MemberCall& call) const;
+  std::optional<ClientError> JudgeRemove(const MemberCall& call) const;
+  bool UrlsTaken(const MemberCall& call) const;
+  size_t ConnectedVoters(Duration span) const;
+  void ResolveMemberCalls(const engine::RequestId& request, Status result);
+  void EndMemberCall(MemberCall& call, Status result);
+  void ExpireMemberCalls(MonoTime now);
+  void EndTransfers(MonoTime now);
+  void FailMemberCalls(const ClientError& error);
 
   // --- group_apply.cc
   io::Task<void> ApplyLoop();
@@ -145,6 +200,7 @@ class Group final : public CallReceiver {
   // --- group_recovery.cc
   io::Task<Status> Recover();
   io::Task<Status> BeginNew(const Bootstrap& bootstrap);
+  Status TakeIncarnation();
   StatusOr<raft::InitialState> MakeInitialState() const;
 
   // --- group_snapshot.cc
@@ -161,12 +217,15 @@ class Group final : public CallReceiver {
   static constexpr size_t kLoneLogCacheBytes = limits::kMiB;
   static constexpr size_t kReadsAtOnce = 512;     // served before others get their turn
   static constexpr size_t kReadsPrefetched = 16;  // whose cache misses overlap
+  static constexpr size_t kMemberCallsMax = 64;   // and transfers, each
 
   io::Runtime& runtime_;
   wal::Log& log_;
   engine::Engine& engine_;
   engine::SnapshotStore& snapshots_;
+  PeerTransport& peers_;
   const GroupOptions options_;
+  uint64_t incarnation_ = 0;
 
   std::unique_ptr<raft::TailLog> tail_;
   std::unique_ptr<raft::RaftCore> core_;
@@ -174,7 +233,14 @@ class Group final : public CallReceiver {
   Proposals proposals_;
   Reads reads_;
   Members members_;
-  raft::ConfState conf_;  // as of the applied index
+  raft::ConfState conf_;                   // as of the applied index
+  std::vector<MemberCall*> member_calls_;  // proposed here
+  std::vector<TransferCall*> transfers_;
+  struct {
+    bool slow = false;     // a flush is, or was lately, older than half an election timeout
+    bool offered = false;  // leadership, since then
+    MonoTime calm_since;   // when it was last seen not to be
+  } disk_;
 
   struct PumpNode : io::ReadyNode {
     Group* group = nullptr;
@@ -186,6 +252,10 @@ class Group final : public CallReceiver {
   io::Signal flight_ended_;
   std::vector<std::unique_ptr<Flight>> flight_pool_;
   std::deque<raft::ApplyTask> apply_queue_;
+  bool applying_ = false;
+  bool fetching_ = false;  // entries for raft; one fetch at a time
+  Term applied_term_;  // of the last entry applied
+  LogIndex received_;  // of a leader's snapshot that raft has been told of; 0: none, or in a flight
   io::Signal apply_arrived_;
   std::vector<raft::Payload> payloads_;             // scratch of ProposeWaiting
   std::vector<wal::Record> records_;                // scratch of SubmitFlights
@@ -205,6 +275,7 @@ class Group final : public CallReceiver {
     uint64_t last_bytes = 0;   // of its file
     uint64_t state_bytes = 0;  // of the state it was written from, as Stats::stored_bytes
     uint64_t log_bytes_since = 0;
+    bool needed = false;  // by a follower that the present ones do not serve
     io::Signal wanted;
   } snapshot_;
   io::StopSource stop_;

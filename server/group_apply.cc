@@ -4,6 +4,7 @@
 
 #include "server/answer_reads.h"
 #include "server/group.h"
+#include "server/mutation.h"
 #include "server/server_command.h"
 
 namespace metastore::server {
@@ -23,7 +24,9 @@ io::Task<void> Group::ApplyLoop() {
     }
     raft::ApplyTask task = std::move(apply_queue_.front());
     apply_queue_.pop_front();
+    applying_ = true;
     Status applied = co_await ApplyCommitted(task);
+    applying_ = false;
     if (!applied.ok()) {
       Fail(std::move(applied));
       co_return;
@@ -33,6 +36,7 @@ io::Task<void> Group::ApplyLoop() {
     proposals_.stages().Drop(last);
     tail_->Retain(last);
     core_->ApplyDone(last);
+    core_->buffers().Give(std::move(task));
     MaybeSnapshot();
     Schedule();
   }
@@ -63,6 +67,10 @@ engine::Entry Group::ForEngine(const raft::Entry& entry) {
 }
 
 void Group::ApplyEntry(const raft::Entry& entry, const engine::Entry& for_engine) {
+  if (entry.term > applied_term_) {
+    applied_term_ = entry.term;
+    proposals_.FailOfTermsBefore(entry.term);
+  }
   engine::ReadPin pin;
   ProposeCall* reader = nullptr;
   if (!for_engine.command.empty()) {
@@ -106,6 +114,7 @@ void Group::ApplyServerCommand(std::string_view command) {
   StatusOr<ServerCommand> decoded = DecodeServerCommand(command);
   if (!decoded.ok()) return;
   members_.SetAttributes(decoded->attributes);
+  peers_.Follow(members_);
   engine::ApplyResult applied{.request = decoded->request, .revision = engine_.stats().revision};
   proposals_.Resolve(std::move(applied), core_->term());
   serving_changed_.NotifyAll();
@@ -115,14 +124,19 @@ void Group::ApplyConfChange(const raft::Entry& entry) {
   StatusOr<raft::ConfChange> change = raft::DecodeConfChange(entry.payload);
   if (!change.ok()) return;
   StatusOr<raft::ConfState> conf = core_->ApplyConfChange(*change);
-  if (!conf.ok()) return;  // refused on every member alike
-  conf_ = *std::move(conf);
+  MemberChange asked;
   if (!change->context.empty()) {
-    StatusOr<Member> member = DecodeMember(change->context);
-    if (member.ok()) members_.Put(*std::move(member));
+    StatusOr<MemberChange> decoded = DecodeMemberChange(change->context);
+    if (decoded.ok()) asked = *std::move(decoded);
   }
-  members_.Follow(conf_);
+  // Refused on every member alike.
+  if (!conf.ok()) return ResolveMemberCalls(asked.request, conf.status());
+  conf_ = *std::move(conf);
+  members_.Apply(*change, asked.member, conf_);
   BoundTail();
+  if (!Mutated(Mutation::kLinksNotFollowed)) peers_.Follow(members_);
+  ResolveMemberCalls(asked.request, OkStatus());
+  StopIfRemoved();
 }
 
 // The cache serves followers; without any, memory that goes round quickly stays in the processor's

@@ -30,6 +30,9 @@ struct BatchCounts {
 struct GroupMetrics {
   OpCounts ops;  // since start, what the log held and had to be applied again included
   BatchCounts batches;
+  uint64_t peer_messages_ignored = 0;  // of strangers, and malformed ones
+  uint64_t slow_disk_hand_overs = 0;   // leadership offered because of a slow flush
+  uint64_t slow_disk_step_downs = 0;   // and given up because of one
   io::Histogram snapshot_save{kSnapshotBounds};
 };
 

@@ -5,12 +5,18 @@
 #include <utility>
 
 #include "server/group.h"
+#include "server/mutation.h"
 
 namespace metastore::server {
 
 io::Task<Status> Group::Recover() {
   const LogIndex first = log_.FirstIndex(options_.id);
   const LogIndex last = log_.LastIndex(options_.id);
+  if (log_.Find(options_.id) == nullptr && !snapshots_.files().empty()) {
+    co_return DataLossError("the log is new, but there is the snapshot ",
+                            snapshots_.files().front().path,
+                            ": log segments are missing from the data directory");
+  }
   StatusOr<std::optional<engine::SnapshotMeta>> loaded = co_await snapshots_.Load(engine_, first);
   MS_CO_RETURN_IF_ERROR(loaded.status());
   if (loaded->has_value()) {
@@ -25,22 +31,44 @@ io::Task<Status> Group::Recover() {
     std::tie(members_, conf_) = *std::move(state);
     snapshot_.last = meta.applied_index;
   }
+  Status known = TakeIncarnation();
+  MS_CO_RETURN_IF_ERROR(known);
   StatusOr<Term> purged_term = log_.TermAt(options_.id, first - 1);
   const Term start_term = purged_term.ok() ? *purged_term : Term(0);
   tail_ = std::make_unique<raft::TailLog>(raft::EntryId{start_term, first - 1},
                                           options_.log_cache_bytes);
-  for (LogIndex index = first; index <= last; ++index) {
+  const bool forgets =
+      Mutated(Mutation::kTailForgotten) && last > std::max(first, engine_.stats().applied_index);
+  const LogIndex kept = forgets ? last - 1 : last;
+  for (LogIndex index = first; index <= kept; ++index) {
     StatusOr<Term> term = log_.TermAt(options_.id, index);
     MS_CO_RETURN_IF_ERROR(term.status());
     tail_->AppendIdOnly(raft::EntryId{*term, index});
   }
   BoundTail();
   tail_->Retain(engine_.stats().applied_index);
+  if (loaded->has_value()) {
+    tail_->SetSnapshot({.last = {(*loaded)->term, (*loaded)->applied_index}, .conf = conf_});
+  }
   co_return OkStatus();
 }
 
+// The directory's own, or a new one, which the next hard state makes durable.
+Status Group::TakeIncarnation() {
+  const wal::GroupState* logged = log_.Find(options_.id);
+  if (logged != nullptr && !logged->hard_state.empty()) {
+    StatusOr<DurableState> state = DecodeHardState(logged->hard_state);
+    if (!state.ok()) return state.status();
+    if (!Mutated(Mutation::kIncarnationRenewed)) incarnation_ = state->incarnation;
+  }
+  while (incarnation_ == 0) incarnation_ = runtime_.Random();
+  return OkStatus();
+}
+
 // etcd's rule: the log of a new group begins with one committed membership entry for each member it
-// starts with, equal on all of them, so that one node and three begin by the same path.
+// starts with, equal on all of them, so that one node and three begin by the same path. A member
+// that joins begins with none, and hears the membership from the leader; its record marks the log
+// as begun all the same, so that a lost log is never taken for a new one.
 io::Task<Status> Group::BeginNew(const Bootstrap& bootstrap) {
   raft::AppendTask task;
   for (const BootstrapMember& member : bootstrap.members) {
@@ -52,7 +80,9 @@ io::Task<Status> Group::BeginNew(const Bootstrap& bootstrap) {
                                        .type = raft::EntryType::kConfChange,
                                        .payload = raft::EncodeConfChange(change)});
   }
-  task.hard_state = raft::HardState{.term = Term(1), .commit = task.entries.back().index};
+  const bool founding = !task.entries.empty();
+  task.hard_state =
+      raft::HardState{.term = Term(founding ? 1 : 0), .commit = LogIndex(task.entries.size())};
 
   struct Waiting : Flight {
     io::OneShot<bool> done;
@@ -63,7 +93,7 @@ io::Task<Status> Group::BeginNew(const Bootstrap& bootstrap) {
     static_cast<Waiting&>(static_cast<Flight&>(node)).done.Set(true);
   };
   flight.task = std::move(task);
-  RecordsOf(flight, records_);
+  RecordsOf(flight, incarnation_, SIZE_MAX, records_);
   Status appended = log_.Append(options_.id, records_, flight);
   MS_CO_RETURN_IF_ERROR(appended);
   co_await flight.done;
@@ -78,9 +108,10 @@ StatusOr<raft::InitialState> Group::MakeInitialState() const {
   initial.conf = conf_;
   const wal::GroupState* logged = log_.Find(options_.id);
   if (logged != nullptr && !logged->hard_state.empty()) {
-    StatusOr<raft::HardState> state = DecodeHardState(logged->hard_state);
+    StatusOr<DurableState> state = DecodeHardState(logged->hard_state);
     if (!state.ok()) return state.status();
-    initial.hard_state = *state;
+    initial.hard_state = state->raft;
+    if (Mutated(Mutation::kVoteForgotten)) initial.hard_state.vote = raft::kNobody;
   }
   // The commit index is logged lazily and the store may be ahead of it, never ahead of the log.
   LogIndex& commit = initial.hard_state.commit;

@@ -24,6 +24,7 @@ constexpr Duration kPublishTimeout = Seconds(7);
 // walk and compress, not the file, which may be a small part of that: so the log grows to about the
 // size of the state, and writing snapshots costs each entry about as much as one version costs.
 bool Group::SnapshotDue() const {
+  if (snapshot_.needed && engine_.stats().applied_index > snapshot_.last) return true;
   const uint64_t entries = engine_.stats().applied_index - snapshot_.last;
   return entries >= options_.snapshot_count &&
          snapshot_.log_bytes_since >= std::max(options_.snapshot_log_bytes, snapshot_.state_bytes);
@@ -49,6 +50,7 @@ io::Task<void> Group::SnapshotLoop() {
 
 io::Task<Status> Group::TakeSnapshot() {
   const LogIndex index = engine_.stats().applied_index;
+  snapshot_.needed = false;
   const uint64_t log_bytes = std::exchange(snapshot_.log_bytes_since, 0);
   const uint64_t state_bytes = engine_.stats().stored_bytes;
   StatusOr<Term> term = log_.TermAt(options_.id, index);
@@ -108,10 +110,13 @@ io::Task<void> Group::CompactTail(LogIndex through) {
 
 // Tells the cluster this member's name and client URLs, once, when they are not known as they are.
 io::Task<void> Group::PublishLoop() {
+  MemberAttributes attributes = options_.self;
+  attributes.incarnation = incarnation_;
   while (!stop_.stopped()) {
-    const Member* self = members_.Find(options_.self.id);
-    const bool known = self != nullptr && self->name == options_.self.name &&
-                       self->client_urls == options_.self.client_urls;
+    const Member* self = members_.Find(attributes.id);
+    const bool known = self != nullptr && self->name == attributes.name &&
+                       self->client_urls == attributes.client_urls &&
+                       self->incarnation == attributes.incarnation;
     if (known && core_->leader() != raft::kNobody) break;
     if (known || self == nullptr || core_->leader() == raft::kNobody) {
       co_await serving_changed_.Wait(io::WaitLimit{
@@ -121,7 +126,7 @@ io::Task<void> Group::PublishLoop() {
     ProposeCall call(runtime_, runtime_.core(), *this);
     call.terms.deadline = runtime_.Now() + kPublishTimeout;
     call.id = options_.publish_id;
-    call.command = raft::Payload(EncodePublishMember(call.id, options_.self));
+    call.command = raft::Payload(EncodePublishMember(call.id, attributes));
     const bool arrived = co_await call;
     if (arrived && call.result.ok()) continue;
     co_await io::SleepUntil(runtime_, runtime_.Now() + kPublishRetry, stop_.token());

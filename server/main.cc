@@ -2,11 +2,13 @@
 // on them, and ends it on SIGTERM or when it can no longer work.
 
 #include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "io/uring/uring_runtime.h"
 #include "server/config.h"
 #include "server/node.h"
+#include "wal/mutation.h"
 
 namespace metastore::server {
 namespace {
@@ -99,7 +101,25 @@ class Process {
   bool failed_ = false;
 };
 
+#ifdef MS_MUTATIONS
+// In test builds METASTORE_MUTATION names a bug of docs/MUTATIONS.md to plant. False: no such.
+bool PlantMutation() {
+  const char* name = std::getenv("METASTORE_MUTATION");
+  if (name == nullptr) return true;
+  for (const MutationName<wal::Mutation>& known : wal::Mutations()) {
+    if (known.name != name) continue;
+    Plant(known.mutation);
+    return true;
+  }
+  std::fprintf(stderr, "METASTORE_MUTATION=%s: no such mutation\n", name);
+  return false;
+}
+#else
+bool PlantMutation() { return true; }
+#endif
+
 int Main(int argc, const char* const* argv) {
+  if (!PlantMutation()) return kExitUsage;
   StatusOr<ParsedConfig> parsed = ParseConfig(argc, argv, ProcessConfigSources());
   if (!parsed.ok()) {
     std::fprintf(stderr, "%s\n", std::string(parsed.status().message()).c_str());
@@ -114,6 +134,7 @@ int Main(int argc, const char* const* argv) {
   options.reactors = config.runtime.reactors;
   options.cpu_list = config.runtime.cpu_list;
   options.spin = config.runtime.spin.ns > 0;
+  options.trace_path = config.runtime.io_trace;
   options.log.level = config.log.level;
   options.log.format = config.log.format == LogFormat::kJson ? io::uring::LogFormat::kJson
                                                              : io::uring::LogFormat::kConsole;

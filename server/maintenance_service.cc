@@ -1,4 +1,4 @@
-// etcdserverpb.Maintenance: Status. grpc.health.v1.Health: Check.
+// etcdserverpb.Maintenance: Status, MoveLeader. grpc.health.v1.Health: Check.
 
 #include "health.pb.h"
 #include "rpc.pb.h"
@@ -30,8 +30,24 @@ io::Task<net::GrpcReply> GetStatus(Edge& edge, net::GrpcRequest& request) {
   response.set_raftindex(status.committed.value());
   response.set_raftterm(status.term.value());
   response.set_raftappliedindex(status.applied.value());
+  response.set_islearner(status.is_learner);
   if (status.leader == raft::kNobody) response.add_errors("etcdserver: no leader");
   co_return ReplyWith(response);
+}
+
+io::Task<net::GrpcReply> MoveLeader(Edge& edge, net::GrpcRequest& request) {
+  etcdserverpb::MoveLeaderRequest message;
+  Status parsed = ParseRequest(request, message);
+  if (!parsed.ok()) co_return net::GrpcReply{.status = std::move(parsed)};
+  Status permitted = Authorise(PrincipalOf(request), Access{Permission::kAdminister, {}, {}});
+  if (!permitted.ok()) co_return net::GrpcReply{.status = std::move(permitted)};
+  TransferCall call(edge.runtime(), edge.state().core(), edge.group());
+  call.target = NodeId(message.targetid());
+  call.deadline = edge.TermsOf(request).deadline;
+  const bool arrived = co_await call;
+  if (!arrived) co_return ReplyError(errors::kTooManyRequests);
+  if (!call.result.ok()) co_return net::GrpcReply{.status = call.result};
+  co_return ReplyWith(etcdserverpb::MoveLeaderResponse());  // it has no header, as in etcd
 }
 
 io::Task<net::GrpcReply> Check(Edge& edge, net::GrpcRequest& request) {
@@ -53,6 +69,7 @@ io::Task<net::GrpcReply> Check(Edge& edge, net::GrpcRequest& request) {
 
 constexpr UnaryMethod kMethods[] = {
     {"/etcdserverpb.Maintenance/Status", GetStatus},
+    {"/etcdserverpb.Maintenance/MoveLeader", MoveLeader},
 };
 constexpr UnaryMethod kHealthMethods[] = {
     {"/grpc.health.v1.Health/Check", Check},

@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <utility>
 
-#include "io/base/coding.h"
-
 namespace metastore::server {
 namespace {
 
-constexpr uint8_t kFormatVersion = 1;
+// 2 has the incarnation of a member, and the removed ones of a membership.
+constexpr uint8_t kFormatVersion = 2;
+constexpr uint8_t kMemberVersionMax = 2;
+constexpr uint8_t kMemberChangeVersion = 16;  // apart from those of a plain member
 
 void PutStrings(std::string& to, const std::vector<std::string>& strings) {
   PutVarint(to, strings.size());
@@ -22,6 +23,7 @@ std::vector<std::string> TakeStrings(Reader& from) {
   return strings;
 }
 
+// Every id of a list takes 8 bytes, so a short input cannot ask for a long list.
 void PutIds(std::string& to, const std::vector<NodeId>& ids) {
   PutVarint(to, ids.size());
   for (const NodeId id : ids) PutU64(to, id.value());
@@ -33,6 +35,8 @@ std::vector<NodeId> TakeIds(Reader& from) {
   for (uint64_t i = 0; i < count && from.ok(); ++i) ids.emplace_back(from.U64());
   return ids;
 }
+
+bool IsKnown(uint8_t version) { return version >= 1 && version <= kMemberVersionMax; }
 
 bool Has(const std::vector<NodeId>& ids, NodeId id) {
   return std::ranges::find(ids, id) != ids.end();
@@ -48,6 +52,7 @@ std::string EncodeMember(const Member& member) {
   PutBytes(bytes, member.name);
   PutStrings(bytes, member.peer_urls);
   PutStrings(bytes, member.client_urls);
+  PutU64(bytes, member.incarnation);
   return bytes;
 }
 
@@ -60,8 +65,37 @@ StatusOr<Member> DecodeMember(std::string_view bytes) {
   member.name = std::string(reader.LengthPrefixed());
   member.peer_urls = TakeStrings(reader);
   member.client_urls = TakeStrings(reader);
-  if (!reader.done() || version != kFormatVersion) return DataLossError("malformed member");
+  if (version == kFormatVersion) member.incarnation = reader.U64();
+  if (!reader.done() || !IsKnown(version)) return DataLossError("malformed member");
   return member;
+}
+
+std::string EncodeMemberChange(const MemberChange& change) {
+  std::string bytes;
+  PutU8(bytes, kMemberChangeVersion);
+  PutU64(bytes, change.request.node.value());
+  PutU32(bytes, change.request.boot);
+  PutU64(bytes, change.request.counter);
+  PutBytes(bytes, EncodeMember(change.member));
+  return bytes;
+}
+
+StatusOr<MemberChange> DecodeMemberChange(std::string_view bytes) {
+  MemberChange change;
+  std::string_view member_bytes = bytes;
+  if (!bytes.empty() && static_cast<uint8_t>(bytes.front()) == kMemberChangeVersion) {
+    Reader reader(bytes);
+    reader.U8();
+    change.request.node = NodeId(reader.U64());
+    change.request.boot = reader.U32();
+    change.request.counter = reader.U64();
+    member_bytes = reader.LengthPrefixed();
+    if (!reader.done()) return DataLossError("malformed membership change");
+  }
+  StatusOr<Member> member = DecodeMember(member_bytes);
+  if (!member.ok()) return member.status();
+  change.member = *std::move(member);
+  return change;
 }
 
 std::string EncodeMemberAttributes(const MemberAttributes& attributes) {
@@ -70,6 +104,7 @@ std::string EncodeMemberAttributes(const MemberAttributes& attributes) {
   PutU64(bytes, attributes.id.value());
   PutBytes(bytes, attributes.name);
   PutStrings(bytes, attributes.client_urls);
+  PutU64(bytes, attributes.incarnation);
   return bytes;
 }
 
@@ -80,8 +115,8 @@ StatusOr<MemberAttributes> DecodeMemberAttributes(std::string_view bytes) {
   attributes.id = NodeId(reader.U64());
   attributes.name = std::string(reader.LengthPrefixed());
   attributes.client_urls = TakeStrings(reader);
-  if (!reader.done() || version != kFormatVersion)
-    return DataLossError("malformed member attributes");
+  if (version == kFormatVersion) attributes.incarnation = reader.U64();
+  if (!reader.done() || !IsKnown(version)) return DataLossError("malformed member attributes");
   return attributes;
 }
 
@@ -90,6 +125,21 @@ void Members::SetAttributes(const MemberAttributes& attributes) {
   if (found == members_.end()) return;
   found->second.name = attributes.name;
   found->second.client_urls = attributes.client_urls;
+  found->second.incarnation = attributes.incarnation;
+}
+
+void Members::Apply(const raft::ConfChange& change, const Member& member,
+                    const raft::ConfState& conf) {
+  for (const raft::ConfChangeStep& step : change.steps) {
+    if (step.kind == raft::ConfChangeKind::kRemove) {
+      removed_.insert(step.node);
+      continue;
+    }
+    if (step.node != member.id) continue;
+    Member& kept = members_.try_emplace(member.id, member).first->second;
+    if (step.kind == raft::ConfChangeKind::kUpdate) kept.peer_urls = member.peer_urls;
+  }
+  Follow(conf);
 }
 
 void Members::Follow(const raft::ConfState& conf) {
@@ -108,28 +158,38 @@ const Member* Members::Find(NodeId id) const {
   return found == members_.end() ? nullptr : &found->second;
 }
 
+void PutConfState(std::string& to, const raft::ConfState& conf) {
+  PutIds(to, conf.voters);
+  PutIds(to, conf.voters_outgoing);
+  PutIds(to, conf.learners);
+  PutIds(to, conf.learners_next);
+  PutU8(to, conf.auto_leave ? 1 : 0);
+}
+
+raft::ConfState TakeConfState(Reader& from) {
+  raft::ConfState conf;
+  conf.voters = TakeIds(from);
+  conf.voters_outgoing = TakeIds(from);
+  conf.learners = TakeIds(from);
+  conf.learners_next = TakeIds(from);
+  conf.auto_leave = from.U8() != 0;
+  return conf;
+}
+
 std::string Members::Encode(const raft::ConfState& conf) const {
   std::string bytes;
   PutU8(bytes, kFormatVersion);
-  PutIds(bytes, conf.voters);
-  PutIds(bytes, conf.voters_outgoing);
-  PutIds(bytes, conf.learners);
-  PutIds(bytes, conf.learners_next);
-  PutU8(bytes, conf.auto_leave ? 1 : 0);
+  PutConfState(bytes, conf);
   PutVarint(bytes, members_.size());
   for (const auto& [id, member] : members_) PutBytes(bytes, EncodeMember(member));
+  PutIds(bytes, {removed_.begin(), removed_.end()});
   return bytes;
 }
 
 StatusOr<std::pair<Members, raft::ConfState>> Members::Decode(std::string_view bytes) {
   Reader reader(bytes);
   const uint8_t version = reader.U8();
-  raft::ConfState conf;
-  conf.voters = TakeIds(reader);
-  conf.voters_outgoing = TakeIds(reader);
-  conf.learners = TakeIds(reader);
-  conf.learners_next = TakeIds(reader);
-  conf.auto_leave = reader.U8() != 0;
+  raft::ConfState conf = TakeConfState(reader);
   Members members;
   const uint64_t count = reader.Varint();
   for (uint64_t i = 0; i < count && reader.ok(); ++i) {
@@ -137,7 +197,11 @@ StatusOr<std::pair<Members, raft::ConfState>> Members::Decode(std::string_view b
     if (!member.ok()) return member.status();
     members.Put(*std::move(member));
   }
-  if (!reader.done() || version != kFormatVersion) return DataLossError("malformed membership");
+  if (version == kFormatVersion) {
+    const std::vector<NodeId> removed = TakeIds(reader);
+    members.removed_.insert(removed.begin(), removed.end());
+  }
+  if (!reader.done() || !IsKnown(version)) return DataLossError("malformed membership");
   return std::pair(std::move(members), std::move(conf));
 }
 

@@ -11,14 +11,16 @@ void AddRaft(const GroupStatus& group, io::MetricList& list) {
   list.Gauge("etcd_server_has_leader", "Whether a leader is known.",
              Flag(group.leader != raft::kNobody));
   list.Gauge("etcd_server_is_leader", "Whether this member leads.", Flag(group.is_leader));
+  list.Gauge("etcd_server_is_learner", "Whether this member is a learner.", Flag(group.is_learner));
   list.Counter("etcd_server_leader_changes_seen_total", "Leaders seen since start.",
                group.leader_changes_total);
   list.Gauge("etcd_server_proposals_committed_total", "Commit index.", group.committed.value());
   list.Gauge("etcd_server_proposals_applied_total", "Applied index.", group.applied.value());
   list.Gauge("etcd_server_proposals_pending", "Writes admitted and not yet answered.",
              uint64_t{group.proposals_pending});
-  list.Counter("etcd_server_proposals_failed_total", "Writes that expired or were dropped.",
-               group.proposals.expired_total + group.proposals.failed_total);
+  list.Counter(
+      "etcd_server_proposals_failed_total", "Writes that expired or were dropped.",
+      group.proposals.expired_total + group.proposals.failed_total + group.proposals.lost_total);
   if (group.leader != raft::kNobody) {
     list.Gauge("metastore_raft_leader", "The leader that is known; none: no series.", 1.0,
                {{"leader_id", Concat(absl::Hex(group.leader.value()))}});
@@ -95,6 +97,13 @@ void AddGroupMetrics(const Group& group, io::MetricList& list) {
   const GroupMetrics& metrics = group.metrics();
   AddBatches(status, metrics.batches, list);
   AddOps(metrics.ops, list);
+  list.Counter("metastore_slow_disk_hand_overs_total",
+               "Leadership offered to another member because a flush was slow.",
+               metrics.slow_disk_hand_overs);
+  list.Counter("metastore_slow_disk_step_downs_total",
+               "Leadership given up because a flush was slow.", metrics.slow_disk_step_downs);
+  list.Counter("metastore_peer_messages_ignored_total",
+               "Messages of members that raft had no use for.", metrics.peer_messages_ignored);
   list.Add("metastore_snapshot_save_seconds", "Time to write a snapshot, durable included.",
            metrics.snapshot_save);
   list.Gauge("metastore_snapshot_index", "Applied index of the newest snapshot; 0: none.",

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/server_command.h"
+
 namespace metastore::server {
 
 Proposals::~Proposals() { CHECK(pending_.empty()); }
@@ -18,11 +20,12 @@ void Proposals::Admit(ProposeCall& call) {
   const bool inserted = pending_.emplace(call.id, &call).second;
   CHECK(inserted);  // ids are unique by construction (state_calls.h)
   call.bytes = bytes;
+  call.proposed_in = Term();
   bytes_ += bytes;
   if (call.op != nullptr) ++readers_;
   ++stats_.admitted_total;
   waiting_bytes_ += bytes;
-  waiting_.push_back(std::move(call.command));
+  waiting_.push_back({std::move(call.command), &call});
 }
 
 bool Proposals::HasRoom(size_t bytes) const {
@@ -31,28 +34,48 @@ bool Proposals::HasRoom(size_t bytes) const {
          std::max(bytes_, waiting_bytes_) + bytes <= limits::kProposalsBytesMax;
 }
 
-void Proposals::Take(size_t count, std::vector<raft::Payload>& payloads) {
+void Proposals::Take(size_t count, Term term, std::vector<raft::Payload>& payloads) {
   CHECK_LE(count, waiting_.size());
   for (size_t i = 0; i < count; ++i) {
-    waiting_bytes_ -= waiting_.front().size();
-    payloads.push_back(std::move(waiting_.front()));
+    Waiting& oldest = waiting_.front();
+    if (oldest.call != nullptr) {
+      oldest.call->proposed_in = term;
+      waiting_bytes_ -= oldest.command.size();
+      payloads.push_back(std::move(oldest.command));
+    }
     waiting_.pop_front();
   }
 }
 
 void Proposals::PutBack(std::span<raft::Payload> payloads) {
   for (auto it = payloads.rbegin(); it != payloads.rend(); ++it) {
+    ProposeCall* call = FindCall(it->view());
+    if (call == nullptr) continue;
+    call->proposed_in = Term();
     waiting_bytes_ += it->size();
-    waiting_.push_front(std::move(*it));
+    waiting_.push_front({std::move(*it), call});
   }
+}
+
+ProposeCall* Proposals::FindCall(std::string_view command) const {
+  engine::RequestId id;
+  if (IsServerCommand(command)) {
+    const StatusOr<ServerCommand> decoded = DecodeServerCommand(command);
+    if (!decoded.ok()) return nullptr;
+    id = decoded->request;
+  } else {
+    const StatusOr<engine::CommandHeader> header = engine::DecodeCommandHeader(command);
+    if (!header.ok()) return nullptr;
+    id = header->request;
+  }
+  const auto found = pending_.find(id);
+  return found == pending_.end() ? nullptr : found->second;
 }
 
 ProposeCall* Proposals::FindReader(std::string_view command) const {
   if (readers_ == 0) return nullptr;
-  const StatusOr<engine::CommandHeader> header = engine::DecodeCommandHeader(command);
-  if (!header.ok()) return nullptr;
-  const auto found = pending_.find(header->request);
-  return found != pending_.end() && found->second->op != nullptr ? found->second : nullptr;
+  ProposeCall* call = FindCall(command);
+  return call != nullptr && call->op != nullptr ? call : nullptr;
 }
 
 void Proposals::Detach(ProposeCall& call) {
@@ -101,18 +124,34 @@ void Proposals::Fail(const engine::RequestId& id, const ClientError& error) {
   call->Return(runtime_);
 }
 
-void Proposals::Expire(MonoTime now) { stats_.expired_total += FailBefore(now, errors::kTimeout); }
-
-void Proposals::FailAll(const ClientError& error) {
-  waiting_.clear();
-  waiting_bytes_ = 0;
-  stats_.failed_total += FailBefore(MonoTime::Max(), error);
+void Proposals::Expire(MonoTime now) {
+  stats_.expired_total += FailWhere(
+      [now](const ProposeCall& call) { return call.terms.deadline <= now; }, errors::kTimeout);
 }
 
-size_t Proposals::FailBefore(MonoTime now, const ClientError& error) {
+void Proposals::FailOfTermsBefore(Term term) {
+  stats_.lost_total += FailWhere(
+      [term](const ProposeCall& call) {
+        return call.proposed_in != Term() && call.proposed_in < term;
+      },
+      errors::kTimeoutLeaderFailed);
+}
+
+void Proposals::FailAll(const ClientError& error) {
+  stats_.failed_total += FailWhere([](const ProposeCall& /*call*/) { return true; }, error);
+}
+
+template <typename Predicate>
+size_t Proposals::FailWhere(Predicate&& which, const ClientError& error) {
+  for (Waiting& waiting : waiting_) {
+    if (waiting.call == nullptr || !which(*waiting.call)) continue;
+    waiting_bytes_ -= waiting.command.size();
+    waiting = {};
+  }
+  while (!waiting_.empty() && waiting_.front().call == nullptr) waiting_.pop_front();
   ended_.clear();
   for (const auto& [id, call] : pending_) {
-    if (call->terms.deadline <= now) ended_.push_back(id);
+    if (which(*call)) ended_.push_back(id);
   }
   // The map's order differs from run to run; simulation must not.
   std::ranges::sort(ended_, {}, [](const engine::RequestId& id) { return id.counter; });

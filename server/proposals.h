@@ -7,8 +7,8 @@
 //
 // Invariants
 //  1. Every admitted call is returned exactly once: by Resolve, Expire or FailAll.
-//  2. Neither the calls nor the commands that wait, whose calls may have expired, ever exceed the
-//     limits of count and bytes.
+//  2. Neither the calls nor the commands that wait ever exceed the limits of count and bytes.
+//  3. What its client was told has failed while it waited is not proposed any more.
 #pragma once
 
 #include <deque>
@@ -26,6 +26,7 @@ struct ProposalStats {
   uint64_t refused_total = 0;  // too many waited
   uint64_t expired_total = 0;
   uint64_t failed_total = 0;
+  uint64_t lost_total = 0;  // with the leader they were proposed to
 };
 
 class Proposals final {
@@ -37,9 +38,11 @@ class Proposals final {
   void Admit(ProposeCall& call);
   // Calls admitted and not yet proposed, oldest first.
   size_t waiting() const { return waiting_.size(); }
-  // Moves the commands of the oldest `count` waiting calls into `payloads`.
-  void Take(size_t count, std::vector<raft::Payload>& payloads);
-  // Puts back the commands that raft would not take now, in the order of Take.
+  // Moves the commands of the oldest `count` waiting calls into `payloads`, to be proposed in
+  // `term`. Fewer where calls have ended meanwhile, maybe none.
+  void Take(size_t count, Term term, std::vector<raft::Payload>& payloads);
+  // Puts back commands that were not proposed after all, in the order of Take; those whose calls
+  // have ended are dropped.
   void PutBack(std::span<raft::Payload> payloads);
 
   // The call that waits for `command` and whose answer needs reads (ProposeCall::op), if any.
@@ -53,6 +56,10 @@ class Proposals final {
   void Resolve(engine::ApplyResult&& applied, Term term);
   // Returns what waits past its deadline: its outcome is unknown.
   void Expire(MonoTime now);
+  // The first entry of `term` has been applied: what was proposed in an earlier term and is not
+  // resolved by now was lost with its leader. Should a copy of it still be under way, it may happen
+  // yet: the outcome is unknown, as after a timeout, only sooner.
+  void FailOfTermsBefore(Term term);
   // Returns every call with `error`.
   void FailAll(const ClientError& error);
 
@@ -68,15 +75,21 @@ class Proposals final {
   using PendingMap = absl::flat_hash_map<engine::RequestId, ProposeCall*>;
 
   bool HasRoom(size_t bytes) const;
+  ProposeCall* FindCall(std::string_view command) const;
   void Remove(PendingMap::iterator at);
   void Fail(const engine::RequestId& id, const ClientError& error);
-  size_t FailBefore(MonoTime now, const ClientError& error);
+  template <typename Predicate>
+  size_t FailWhere(Predicate&& which, const ClientError& error);
 
   io::Runtime& runtime_;
   PendingMap pending_;  // all admitted
-  std::deque<raft::Payload> waiting_;
+  struct Waiting {
+    raft::Payload command;        // empty: its call has ended
+    ProposeCall* call = nullptr;  // which is then no more
+  };
+  std::deque<Waiting> waiting_;
   size_t waiting_bytes_ = 0;
-  std::vector<engine::RequestId> ended_;  // scratch of FailBefore
+  std::vector<engine::RequestId> ended_;  // scratch of FailWhere
   size_t bytes_ = 0;
   size_t readers_ = 0;  // of pending_, those whose answer needs reads
   ProposalStats stats_;

@@ -14,12 +14,15 @@
 #include "io/cross_call.h"
 #include "raft/payload.h"
 #include "server/errors.h"
+#include "server/members.h"
 #include "server/stage_times.h"
 
 namespace metastore::server {
 
+class MemberCall;
 class ProposeCall;
 class ReadCall;
+class TransferCall;
 
 // What calls arrive at, on the state core: the Group.
 class CallReceiver {
@@ -28,6 +31,8 @@ class CallReceiver {
   // Each call is returned exactly once, now or later.
   virtual void Propose(ProposeCall& call) = 0;
   virtual void Read(ReadCall& call) = 0;
+  virtual void ChangeMember(MemberCall& call) = 0;
+  virtual void TransferLeader(TransferCall& call) = 0;
 };
 
 // What a client's call demands of the member that serves it.
@@ -64,7 +69,9 @@ class ProposeCall final : public io::CrossCall {
   // Out: set before the call is returned.
   WriteResult result;
 
-  size_t bytes = 0;  // Proposals' own: what it counts against the limit
+  // Proposals' own.
+  size_t bytes = 0;  // what it counts against the limit
+  Term proposed_in;  // 0: it waits
 
   void Fail(const ClientError& error) { result = ToStatus(error); }
 
@@ -95,6 +102,58 @@ class ReadCall final : public io::CrossCall {
 
  private:
   void Arrive() override { receiver_.Read(*this); }
+
+  CallReceiver& receiver_;
+};
+
+// Values are part of the format in which a follower asks the leader.
+enum class MemberOp : uint8_t {
+  kAdd = 1,
+  kAddLearner = 2,
+  kPromote = 3,
+  kUpdate = 4,  // the peer URLs
+  kRemove = 5,
+};
+
+// A change of the membership; done once it is applied here.
+class MemberCall final : public io::CrossCall {
+ public:
+  MemberCall(io::Runtime& from, int to, CallReceiver& receiver)
+      : CrossCall(from, to), receiver_(receiver) {}
+
+  CallTerms terms;
+  engine::RequestId id;
+  MemberOp op = MemberOp::kAdd;
+  Member member;           // kPromote, kRemove: the id; kUpdate: and the peer URLs
+  bool forwarded = false;  // from another member, which took this one for the leader
+
+  Status result;                // set before the call is returned, as the others:
+  std::vector<Member> members;  // all, afterwards
+  Term term;
+
+  void Fail(const ClientError& error) { result = ToStatus(error); }
+
+ private:
+  void Arrive() override { receiver_.ChangeMember(*this); }
+
+  CallReceiver& receiver_;
+};
+
+// Hands leadership to another member; done once that leads.
+class TransferCall final : public io::CrossCall {
+ public:
+  TransferCall(io::Runtime& from, int to, CallReceiver& receiver)
+      : CrossCall(from, to), receiver_(receiver) {}
+
+  NodeId target;
+  MonoTime deadline = MonoTime::Max();
+
+  Status result;
+
+  void Fail(const ClientError& error) { result = ToStatus(error); }
+
+ private:
+  void Arrive() override { receiver_.TransferLeader(*this); }
 
   CallReceiver& receiver_;
 };

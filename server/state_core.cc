@@ -5,6 +5,7 @@
 
 #include "engine/memory_engine.h"
 #include "server/metrics_page.h"
+#include "wal/identity.h"
 
 namespace metastore::server {
 namespace {
@@ -15,6 +16,9 @@ constexpr uint64_t kMemoryQuotaDefault = 2 * limits::kGiB;
 constexpr uint64_t kSnapshotReserveBytes = 256 * limits::kMiB;
 // Of the file system, at most: a small one must not refuse to start for the reserve's sake.
 constexpr uint64_t kSnapshotReserveShare = 16;
+
+// Of the leader's log, before a learner may vote, as etcd's.
+constexpr uint64_t kLearnerReadyPercent = 90;
 
 uint64_t QuotaOf(int64_t configured) {
   if (configured < 0) return 0;
@@ -34,24 +38,96 @@ StateCore::StateCore(io::Runtime& runtime, const Config& config)
 StateCore::~StateCore() = default;
 
 io::Task<Status> StateCore::Start() {
-  StatusOr<Bootstrap> bootstrap = MakeBootstrap(config_.cluster, config_.member.name);
-  MS_CO_RETURN_IF_ERROR(bootstrap.status());
-  bootstrap_ = *std::move(bootstrap);
-  identity_.cluster = bootstrap_.cluster_id;
-  identity_.member = bootstrap_.self;
   Status prepared = co_await PrepareDirectories();
   MS_CO_RETURN_IF_ERROR(prepared);
+  Status identified = co_await Identify();
+  MS_CO_RETURN_IF_ERROR(identified);
   Status opened = co_await OpenLog();
   MS_CO_RETURN_IF_ERROR(opened);
   engine_ = engine::MakeMemoryEngine({.hash_seed = runtime_.Random(), .clock = &runtime_});
   snapshots_ = std::make_unique<engine::SnapshotStore>(runtime_, snapshot_dir_);
   Status found = co_await snapshots_->Open();
   MS_CO_RETURN_IF_ERROR(found);
-  group_ = std::make_unique<Group>(runtime_, *log_, *engine_, *snapshots_, MakeGroupOptions());
+  peers_ = std::make_unique<Peers>(runtime_, config_, *snapshots_, identity_);
+  group_ =
+      std::make_unique<Group>(runtime_, *log_, *engine_, *snapshots_, *peers_, MakeGroupOptions());
+  peers_->Attach(*group_);
   Status started = co_await group_->Start(bootstrap_);
   MS_CO_RETURN_IF_ERROR(started);
+  if (group_->members().all().empty() && bootstrap_.members.empty()) {
+    if (known_.all().empty()) {
+      Status asked = co_await AskCluster();
+      MS_CO_RETURN_IF_ERROR(asked);
+    }
+    peers_->Follow(known_);
+  }
+  Status listening = peers_->Listen();
+  MS_CO_RETURN_IF_ERROR(listening);
   gate_.Spawn("state.tick", io::ReadyClass::kCritical, TickLoop());
   co_return OkStatus();
+}
+
+// The flags say who this member is only while the data directory is new, as in etcd: a member that
+// was added later has an id that no flag gives.
+io::Task<Status> StateCore::Identify() {
+  StatusOr<std::optional<wal::LogIdentity>> known = co_await wal::IdentityOfLog(runtime_, wal_dir_);
+  MS_CO_RETURN_IF_ERROR(known.status());
+  const bool founding = config_.cluster.initial_state == ClusterState::kNew;
+  StatusOr<Bootstrap> bootstrap = MakeBootstrap(config_.cluster, config_.member.name);
+  if (!known->has_value()) {
+    if (!founding) {
+      Status asked = co_await AskCluster();
+      co_return asked;
+    }
+    MS_CO_RETURN_IF_ERROR(bootstrap.status());
+    bootstrap_ = *std::move(bootstrap);
+    identity_.cluster = bootstrap_.cluster_id;
+    identity_.member = bootstrap_.self;
+    co_return OkStatus();
+  }
+  identity_.cluster = (*known)->cluster;
+  identity_.member = (*known)->member;
+  const bool same = bootstrap.ok() && bootstrap->cluster_id == identity_.cluster &&
+                    bootstrap->self == identity_.member;
+  if (founding && same) bootstrap_ = *std::move(bootstrap);
+  co_return OkStatus();
+}
+
+// Who this member is in the cluster that it joins, and who the others are.
+io::Task<Status> StateCore::AskCluster() {
+  std::vector<net::PeerEndpoint> endpoints;
+  std::vector<std::string> own;
+  for (const InitialMember& member : config_.cluster.initial_cluster) {
+    if (member.name == config_.member.name) {
+      own = member.peer_urls;
+      continue;
+    }
+    for (net::PeerEndpoint& endpoint : EndpointsOf(member.peer_urls)) {
+      endpoints.push_back(std::move(endpoint));
+    }
+  }
+  StatusOr<ClusterPicture> picture = co_await AskForMembers(runtime_, std::move(endpoints));
+  MS_CO_RETURN_IF_ERROR(picture.status());
+  known_ = std::move(picture->members);
+  if (identity_.member != NodeId()) co_return OkStatus();  // a log says who it is
+  for (const auto& [id, member] : known_.all()) {
+    std::vector<std::string> urls = member.peer_urls;
+    std::ranges::sort(urls);
+    if (urls != own) continue;
+    if (member.incarnation != 0) {
+      co_return FailedPreconditionError(
+          "the cluster knows ", config_.member.name,
+          " with another data directory, which held acknowledged writes: remove the member "
+          "(member remove ",
+          absl::Hex(id.value()), ") and add it again as a new one");
+    }
+    identity_.cluster = picture->cluster;
+    identity_.member = id;
+    co_return OkStatus();
+  }
+  co_return FailedPreconditionError("no member of the cluster has the peer URLs of ",
+                                    config_.member.name,
+                                    ": add it first (member add), with the same URLs");
 }
 
 io::Task<Status> StateCore::PrepareDirectories() {
@@ -76,7 +152,19 @@ io::Task<Status> StateCore::PrepareDirectories() {
   co_return OkStatus();
 }
 
+void StateCore::MakeFlushRing() {
+  StatusOr<std::unique_ptr<io::SharedMemory>> memory =
+      runtime_.MakeSharedMemory(wal::FlushRing::kName, wal::FlushRing::kBytes);
+  if (memory.ok()) {
+    flush_ring_ = std::make_unique<wal::FlushRing>(*std::move(memory));
+  } else {
+    runtime_.log().Warn("no record of the last flushes: walinspect live will not work",
+                        {{"error", memory.status().ToString()}});
+  }
+}
+
 io::Task<Status> StateCore::OpenLog() {
+  MakeFlushRing();
   StatusOr<io::FileSystemFacts> facts = co_await runtime_.FactsOf(config_.member.data_dir);
   MS_CO_RETURN_IF_ERROR(facts.status());
   wal::LogOptions options{.directory = wal_dir_,
@@ -88,16 +176,11 @@ io::Task<Status> StateCore::OpenLog() {
                           .frame_bytes_max = std::min<uint64_t>(
                               limits::kFrameBytesMax, config_.storage.wal_segment_bytes / 4),
                           .free_bytes_reserve = std::min(
-                              kSnapshotReserveBytes, facts->total_bytes / kSnapshotReserveShare)};
+                              kSnapshotReserveBytes, facts->total_bytes / kSnapshotReserveShare),
+                          .flush_ring = flush_ring_.get()};
   StatusOr<std::unique_ptr<wal::Log>> log = co_await wal::Log::Open(runtime_, std::move(options));
   MS_CO_RETURN_IF_ERROR(log.status());
   log_ = *std::move(log);
-  if (log_->LastIndex(GroupOptions().id) == LogIndex(0) &&
-      config_.cluster.initial_state == ClusterState::kExisting) {
-    co_return FailedPreconditionError(
-        "--initial-cluster-state=existing, but the data directory ", config_.member.data_dir,
-        " is new: joining a running cluster is not offered yet; use --initial-cluster-state=new");
-  }
   identity_.boot = static_cast<uint32_t>(log_->boot_count());
   co_return OkStatus();
 }
@@ -108,9 +191,15 @@ GroupOptions StateCore::MakeGroupOptions() {
   options.raft.seed = runtime_.Random();
   options.raft.election_ticks = config_.raft.election_ticks();
   options.raft.pre_vote = config_.raft.pre_vote;
+  options.raft.learner_ready_percent = kLearnerReadyPercent;
+  options.election_timeout = config_.raft.election_timeout;
+  options.strict_reconfig = config_.cluster.strict_reconfig;
+  options.learners_max = config_.cluster.learners_max;
   options.snapshot_count = config_.raft.snapshot_count;
   options.snapshot_catchup_entries = config_.raft.snapshot_catchup_entries;
   options.snapshot_log_bytes = config_.storage.wal_segment_bytes;
+  options.append_bytes_max =
+      std::min<uint64_t>(limits::kFrameBytesMax, config_.storage.wal_segment_bytes / 4);
   options.batch_policy = config_.storage.batch_policy;
   options.batch = config_.storage.batch;
   options.quota_bytes = QuotaOf(config_.request.quota_bytes);
@@ -128,6 +217,7 @@ void StateCore::AddMetrics(io::MetricList& list) const {
   AddIdentityMetrics(identity_, list);
   AddGroupMetrics(*group_, list);
   AddLogMetrics(*log_, list);
+  peers_->AddMetrics(list);
 }
 
 io::Task<void> StateCore::TickLoop() {
@@ -149,6 +239,9 @@ io::Task<void> StateCore::Stop() {
   if (group_ != nullptr) {
     co_await group_->Stop();
   }
+  if (peers_ != nullptr) {
+    co_await peers_->Stop();
+  }
   if (log_ != nullptr) {
     Status closed = co_await log_->Close();
     if (!closed.ok()) runtime_.log().Error("closing the log", {{"error", closed.ToString()}});
@@ -157,6 +250,7 @@ io::Task<void> StateCore::Stop() {
     co_await group_->Drain();
   }
   group_.reset();
+  peers_.reset();
   snapshots_.reset();
   log_.reset();
   lock_.reset();

@@ -15,6 +15,7 @@
 #include "server/edge.h"
 #include "server/group.h"
 #include "server/membership.h"
+#include "server/peers.h"
 #include "wal/log.h"
 
 namespace metastore::server {
@@ -34,13 +35,17 @@ class StateCore final {
 
   // After a successful Start.
   Group& group() { return *group_; }
+  Peers& peers() { return *peers_; }
   const Identity& identity() const { return identity_; }
   void AddMetrics(io::MetricList& list) const;
   const Status& log_poisoned() const { return log_->poisoned(); }
 
  private:
   io::Task<Status> PrepareDirectories();
+  io::Task<Status> Identify();
+  io::Task<Status> AskCluster();
   io::Task<Status> OpenLog();
+  void MakeFlushRing();
   GroupOptions MakeGroupOptions();
   io::Task<void> TickLoop();
 
@@ -49,12 +54,15 @@ class StateCore final {
   const std::string wal_dir_;
   const std::string snapshot_dir_;
   Identity identity_;
-  Bootstrap bootstrap_;
+  Bootstrap bootstrap_;  // of a new cluster; without members where this one joins
+  Members known_;        // what the cluster told who joins
 
   std::unique_ptr<io::DirectoryLock> lock_;
+  std::unique_ptr<wal::FlushRing> flush_ring_;  // null: there is no memory for it
   std::unique_ptr<wal::Log> log_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::SnapshotStore> snapshots_;
+  std::unique_ptr<Peers> peers_;
   std::unique_ptr<Group> group_;
   io::StopSource stop_;
   io::Gate gate_;

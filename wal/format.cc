@@ -55,8 +55,8 @@ uint64_t HeaderHash(const char* frame, const FramePlace& place) {
 }
 
 uint64_t BodyHash(const FrameHeader& header, uint64_t stream, const char* frame) {
-  const uint64_t seed = MixSeed(MixSeed(stream, header.epoch.value()), header.lsn.value());
-  return Hash64({frame + kFrameHeaderBytes, header.frame_bytes - kFrameHeaderBytes}, seed);
+  return Hash64({frame + kFrameHeaderBytes, header.frame_bytes - kFrameHeaderBytes},
+                BodySeed(header, stream));
 }
 
 bool LengthsConsistent(const FrameHeader& header) {
@@ -121,9 +121,17 @@ Decoded DecodeSegmentHeader(std::string_view bytes, SegmentHeader& header) {
   return reader.ok() ? Decoded::kGood : Decoded::kInvalid;
 }
 
+uint64_t BodySeed(const FrameHeader& header, uint64_t stream) {
+  return MixSeed(MixSeed(stream, header.epoch.value()), header.lsn.value());
+}
+
 void EncodeFrameHeader(FrameHeader& header, uint64_t stream, char* frame) {
-  CHECK(LengthsConsistent(header));
   header.body_hash = BodyHash(header, stream, frame);
+  EncodeHashedFrameHeader(header, stream, frame);
+}
+
+void EncodeHashedFrameHeader(FrameHeader& header, uint64_t stream, char* frame) {
+  CHECK(LengthsConsistent(header));
   std::memset(frame, 0, kFrameHeaderBytes);
   FixedWriter writer(frame);
   writer.U64(kFrameMagic)

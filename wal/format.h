@@ -136,9 +136,13 @@ struct FramePlace {
   uint32_t block = 0;
 };
 
+// What the body hash of the frame with this epoch and LSN is seeded with.
+uint64_t BodySeed(const FrameHeader& header, uint64_t stream);
 // Computes both hashes of the frame at `frame` (whose body and padding are in place), stores them
 // in `header`, and writes the header there.
 void EncodeFrameHeader(FrameHeader& header, uint64_t stream, char* frame);
+// The same, but header.body_hash is there already.
+void EncodeHashedFrameHeader(FrameHeader& header, uint64_t stream, char* frame);
 // Decodes and checks the header alone: magic, version, hash, place, and that its lengths are
 // consistent.
 //   bytes   at least kFrameHeaderBytes

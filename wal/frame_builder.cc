@@ -10,6 +10,7 @@ namespace {
 
 constexpr size_t kFirstBytes = 256 * limits::kKiB;
 constexpr size_t kGrowthFactor = 4;
+constexpr size_t kHashStepBytes = 16 * limits::kKiB;  // large enough for the hash's full speed
 
 static_assert(limits::kFrameBytesMax + kSegmentHeaderBytes <= limits::kIoBytesMax);
 
@@ -21,6 +22,17 @@ void FrameBuilder::Reset() {
   record_count_ = 0;
   footer_bytes_ = 0;
   has_segment_header_ = false;
+}
+
+void FrameBuilder::Begin(const FrameHeader& header, uint64_t stream) {
+  CHECK_EQ(body_bytes_, 0u);
+  hash_.Begin(BodySeed(header, stream));
+  hashed_bytes_ = 0;
+}
+
+void FrameBuilder::HashTo(size_t end) {
+  hash_.Add({frame() + kFrameHeaderBytes + hashed_bytes_, end - hashed_bytes_});
+  hashed_bytes_ = end;
 }
 
 void FrameBuilder::Grow(size_t bytes) {
@@ -41,6 +53,7 @@ void FrameBuilder::Add(const LoggedRecord& logged, size_t encoded_bytes) {
   CHECK_EQ(static_cast<size_t>(end - (buffer_.data() + begin)), encoded_bytes);
   body_bytes_ += encoded_bytes;
   ++record_count_;
+  if (body_bytes_ - hashed_bytes_ >= kHashStepBytes) HashTo(body_bytes_);
 }
 
 void FrameBuilder::Seal(FrameHeader& header, uint64_t stream) {
@@ -50,7 +63,9 @@ void FrameBuilder::Seal(FrameHeader& header, uint64_t stream) {
   header.frame_bytes = static_cast<uint32_t>(frame_bytes());
   header.body_bytes = static_cast<uint32_t>(body_bytes_);
   header.record_count = record_count_;
-  EncodeFrameHeader(header, stream, frame());
+  HashTo(frame_bytes() - kFrameHeaderBytes);
+  header.body_hash = hash_.Value();
+  EncodeHashedFrameHeader(header, stream, frame());
 }
 
 void FrameBuilder::PutSegmentHeader(const SegmentHeader& header) {

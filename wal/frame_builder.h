@@ -1,6 +1,7 @@
 // FrameBuilder: one frame in the making, in one I/O buffer: [segment header] frame [footer].
 // Records are encoded in place; the only copy beyond the caller's bytes is that of a buffer that
-// had to grow.
+// had to grow. The body is hashed while it grows, since that is while the frame before is on its
+// way: at Seal little is left to do.
 //
 // Owner: Writer. The buffer must stay as it is from Seal until the write has completed.
 #pragma once
@@ -8,6 +9,7 @@
 #include <span>
 #include <string_view>
 
+#include "io/base/hash.h"
 #include "io/runtime.h"
 #include "wal/format.h"
 
@@ -19,6 +21,8 @@ class FrameBuilder final {
 
   // Empty again; a buffer beyond kKeepBytes is given back.
   void Reset();
+  // Before the first Add: `header` has the frame's epoch and LSN.
+  void Begin(const FrameHeader& header, uint64_t stream);
 
   void Add(const LoggedRecord& logged, size_t encoded_bytes);
   size_t body_bytes() const { return body_bytes_; }
@@ -41,10 +45,14 @@ class FrameBuilder final {
 
  private:
   void Grow(size_t bytes);
+  // Adds to the hash what is in place up to `end`, counted from the end of the header.
+  void HashTo(size_t end);
   char* frame() { return buffer_.data() + kSegmentHeaderBytes; }
 
   io::Runtime& runtime_;
   io::IoBuffer buffer_;
+  Hash64Stream hash_;
+  size_t hashed_bytes_ = 0;  // of body and padding
   size_t body_bytes_ = 0;
   uint32_t record_count_ = 0;
   size_t footer_bytes_ = 0;

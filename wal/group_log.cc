@@ -21,7 +21,10 @@ Status CheckRestated(const Effect& effect, const GroupBefore& before) {
   if (state.last - state.purged.index > kRestatedEntriesMax) {
     return DataLossError("group state of ", state.last - state.purged.index, " entries");
   }
-  if (before.fresh || state == before.state) return OkStatus();
+  const GroupState& is = before.state;
+  const bool same = state.purged == is.purged && state.last == is.last &&
+                    state.hard_state == is.hard_state && state.snapshot_meta == is.snapshot_meta;
+  if (before.fresh || same) return OkStatus();
   return DataLossError("group state differs from what the records before it give");
 }
 
@@ -42,7 +45,7 @@ Status CheckMoved(const Effect& effect, const GroupBefore& before) {
 }
 
 Status CheckPurge(const Effect& effect, const GroupBefore& before) {
-  const LogPosition& purged = before.state.purged;
+  const EntryRef& purged = before.state.purged;
   if (effect.index < purged.index) return Refused("purge", effect.index, "is below", purged.index);
   if (effect.index > before.state.last) {
     return Refused("purge", effect.index, "is above", before.state.last);
@@ -64,7 +67,8 @@ Status CheckAdmitted(const Effect& effect, const GroupBefore& before) {
         return DataLossError("a run of ", effect.count, " entries");
       }
       if (effect.index < first) return Refused("entry", effect.index, "is below", first);
-      if (effect.index > last + 1) return Refused("entry", effect.index, "leaves a gap after", last);
+      if (effect.index > last + 1)
+        return Refused("entry", effect.index, "leaves a gap after", last);
       return OkStatus();
     case RecordKind::kRewrite:
     case RecordKind::kHealed:
@@ -120,8 +124,7 @@ Status GroupLog::Apply(const Effect& effect, const Place& place, SegmentTable& s
     const Slot& found = slot(index);
     return found.segment == 0 ? std::nullopt : std::optional<Term>(found.term);
   };
-  Status admitted =
-      CheckAdmitted(effect, {.state = state_, .fresh = fresh(), .term_of = term_of});
+  Status admitted = CheckAdmitted(effect, {.state = state_, .fresh = fresh(), .term_of = term_of});
   if (!admitted.ok()) return admitted;
   switch (effect.kind) {
     case RecordKind::kEntry:

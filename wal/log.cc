@@ -84,9 +84,13 @@ io::Task<StatusOr<std::unique_ptr<Log>>> Log::Open(io::Runtime& runtime, LogOpti
   if (!valid.ok()) co_return valid;
   StatusOr<std::unique_ptr<Recovered>> recovered = co_await Recover(runtime, options);
   if (!recovered.ok()) co_return recovered.status();
+  std::vector<SegmentFile> held = std::move((*recovered)->held_files);
   auto parts = std::make_unique<Parts>(runtime, std::move(options), std::move(**recovered));
   auto log = std::make_unique<Log>(std::move(parts));
   Status begun = co_await BeginEpoch(*log->parts_);
+  for (SegmentFile& file : held) {
+    if (begun.ok()) log->parts_->pool.Add(std::move(file));
+  }
   if (begun.ok()) co_return log;
   const Status closed = co_await log->Close();
   co_return begun.ok() ? closed : begun;

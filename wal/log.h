@@ -24,6 +24,7 @@
 #include "io/base/limits.h"
 #include "io/file.h"
 #include "io/runtime.h"
+#include "wal/flush_ring.h"
 #include "wal/log_metrics.h"
 #include "wal/record.h"
 
@@ -51,6 +52,8 @@ struct LogOptions {
   Duration promise_after = Milliseconds(50);
   // Open checks every byte of the log instead of trusting the footers of sealed segments.
   bool verify_sealed = false;
+  // Where each durable write is noted; outlives the log. Null: nowhere.
+  FlushRing* flush_ring = nullptr;
 
   // kInvalidArgument listing every problem, separated by "; ".
   Status Validate() const;

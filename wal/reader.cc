@@ -9,7 +9,8 @@
 namespace metastore::wal {
 namespace {
 
-constexpr size_t kReadAheadBytes = limits::kMiB;
+constexpr size_t kReadAheadBytes = 4 * limits::kMiB;
+constexpr size_t kFirstReadBytes = 64 * limits::kKiB;  // headers and footers need no more
 
 }  // namespace
 
@@ -55,10 +56,12 @@ io::Task<StatusOr<std::string_view>> FileWindow::View(uint64_t offset, size_t si
 }
 
 // Makes [offset, offset + size) the start of the buffer, keeping what it has of it, and reads
-// ahead.
+// ahead where the file is read on.
 io::Task<Status> FileWindow::Fill(uint64_t offset, size_t size) {
   const uint64_t file_bytes = file_.size() / kBlockBytes * kBlockBytes;
-  const size_t wanted = std::min<size_t>(std::max(size, kReadAheadBytes), file_bytes - offset);
+  const bool reads_on = end_ > begin_ && offset >= begin_ && offset <= end_;
+  const size_t ahead = reads_on ? kReadAheadBytes : kFirstReadBytes;
+  const size_t wanted = std::min<size_t>(std::max(size, ahead), file_bytes - offset);
   if (buffer_.size() < wanted) {
     io::IoBuffer grown = runtime_.AllocateBuffer(wanted);
     if (end_ > begin_) std::memcpy(grown.data(), buffer_.data(), end_ - begin_);

@@ -14,8 +14,8 @@
 
 namespace metastore::wal {
 
-// A sliding view of a file, read ahead in 1 MiB steps. A block that the device cannot read reads as
-// zeros and is listed.
+// A sliding view of a file, read ahead in steps of 4 MiB. A block that the device cannot read reads
+// as zeros and is listed.
 class FileWindow final {
  public:
   FileWindow(io::Runtime& runtime, io::File& file);

@@ -45,6 +45,7 @@ class Recovery final {
   Status FindingStatus() const;
   void SetPosition();
   bool Reusable(const ScannedFile& file) const;
+  bool Held(const ScannedFile& file) const;
 
   io::Runtime& runtime_;
   const LogOptions& options_;
@@ -222,6 +223,14 @@ bool Recovery::Reusable(const ScannedFile& file) const {
          file.file->size() == options_.segment_bytes;
 }
 
+// Until a frame of the new epoch says that this segment is not needed, a crash leaves a log that
+// asks for it.
+bool Recovery::Held(const ScannedFile& file) const {
+  return file.kind == FileKind::kFree && file.header.state == SegmentState::kActive &&
+         file.header.segment >= scan_.accepted_first_live() &&
+         file.header.segment < scan_.first_live();
+}
+
 // False: it is where a segment's first write was torn, of which neither header has arrived. That
 // write was in flight, so it is the only trace of that segment.
 io::Task<StatusOr<bool>> Recovery::UntouchedSincePrepared(ScannedFile& file) {
@@ -247,8 +256,9 @@ io::Task<Status> Recovery::SortFiles() {
         leftovers = !*zeros;
       }
       file.window.reset();
-      result_->free_files.push_back({file.number, std::move(file.file), leftovers});
-    } else {
+      std::vector<SegmentFile>& files = Held(file) ? result_->held_files : result_->free_files;
+      files.push_back({file.number, std::move(file.file), leftovers});
+    } else if (!Held(file)) {
       useless.push_back(file.path);
       file.window.reset();
       file.file.reset();

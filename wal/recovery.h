@@ -23,6 +23,8 @@ struct Recovered {
   SegmentTable segments;
   GroupTable groups;
   std::vector<SegmentFile> free_files;
+  // Free as well, but the frame that said so is torn and cut: to be touched once another says it.
+  std::vector<SegmentFile> held_files;
   uint64_t next_file_number = 1;
   bool created = false;  // there was no log
 };

@@ -157,11 +157,14 @@ io::Task<Status> LogScan::Collect(size_t file, SegmentSeq segment, uint64_t from
   StatusOr<std::vector<FrameHeader>> headers =
       co_await FindFrames(*files_[file].window, place, from);
   if (!headers.ok()) co_return headers.status();
+  CollectedFrames& collected = collected_.emplace_back();
+  collected.file = file;
+  collected.promises.reserve(headers->size());
   for (const FrameHeader& header : *headers) {
     epoch_max_ = std::max(epoch_max_, header.epoch);
     first_live_ = std::max(first_live_, header.first_live);
+    collected.promises.push_back({header.epoch, header.lsn, header.durable});
   }
-  collected_.push_back({file, *std::move(headers)});
   co_return OkStatus();
 }
 
@@ -257,8 +260,8 @@ bool LogScan::FooterCounts(size_t place, Lsn last_lsn) const {
   if (Mutated(Mutation::kFooterEarly)) return true;
   if (place + 2 < live_.size()) return true;  // two segments on it was no longer in flight
   return std::ranges::any_of(collected_, [&](const CollectedFrames& item) {
-    return std::ranges::any_of(item.headers, [&](const FrameHeader& header) {
-      return header.lsn > last_lsn && header.durable >= last_lsn;
+    return std::ranges::any_of(item.promises, [&](const Promise& promise) {
+      return promise.lsn > last_lsn && promise.durable >= last_lsn;
     });
   });
 }
@@ -309,6 +312,7 @@ io::Task<StatusOr<bool>> LogScan::WalkFrames(size_t place, LogVisitor& visitor) 
     Status visited = visitor.OnFrame(file, frame);
     if (VisitorFailed(visited, file, frame.offset, frame.header.lsn)) co_return false;
     if (!visited.ok()) co_return visited;
+    accepted_first_live_ = std::max(accepted_first_live_, frame.header.first_live);
   }
   position_ = scan.position();
   if (place + 1 < live_.size()) {
@@ -345,8 +349,9 @@ io::Task<Status> LogScan::JudgeTail(size_t place, SegmentScan& scan) {
   bool traces = !tail_->beyond.empty() || fault == FrameFault::kBody || *leftovers ||
                 scan.offset() == kSegmentHeaderBytes;
   for (const CollectedFrames& item : collected_) {
-    for (const FrameHeader& header : item.headers) {
-      if (header.lsn < scan.position().next_lsn || header.epoch < scan.position().epoch) continue;
+    for (const Promise& promise : item.promises) {
+      if (promise.lsn < scan.position().next_lsn) continue;
+      if (promise.epoch < scan.position().epoch) continue;
       traces = true;
       if (item.file == tail_->file || std::ranges::count(tail_->beyond, item.file) > 0) continue;
       tail_->beyond.push_back(item.file);
@@ -359,11 +364,13 @@ io::Task<Status> LogScan::JudgeTail(size_t place, SegmentScan& scan) {
   co_return OkStatus();
 }
 
-// Headers that may promise more than the walk found, where they were not collected already.
+// Headers that may promise more than the walk found, where they were not collected already. Two
+// segments on they can only repeat it: of a long log damaged at its start the rest is not read.
 io::Task<Status> LogScan::CollectBeyond(size_t place, SegmentScan& scan) {
   for (size_t i = place; i < live_.size(); ++i) {
     const bool known = std::ranges::count(collected_, live_[i], &CollectedFrames::file) > 0;
     if (known) continue;
+    if (i > place + 1 && Promised(scan.position())) co_return OkStatus();
     const SegmentSeq segment = files_[live_[i]].header.segment;
     Status collected = co_await Collect(live_[i], segment, kSegmentHeaderBytes);
     if (!collected.ok()) co_return collected;
@@ -379,24 +386,29 @@ io::Task<Status> LogScan::CollectBeyond(size_t place, SegmentScan& scan) {
   co_return OkStatus();
 }
 
+// Whether a frame says that the one expected at `position` was acknowledged.
+bool LogScan::Promised(const ChainPosition& position) const {
+  const Lsn expected = position.next_lsn;
+  return std::ranges::any_of(collected_, [&](const CollectedFrames& item) {
+    return std::ranges::any_of(item.promises, [&](const Promise& promise) {
+      if (promise.epoch < position.epoch || promise.lsn < expected) return false;
+      return promise.durable >= expected || promise.lsn >= expected + limits::kWalDepthMax;
+    });
+  });
+}
+
 // True, and reported: something from the fault on was acknowledged.
 bool LogScan::JudgePromises(const ScannedFile& file, const SegmentScan& scan) {
+  if (!Promised(scan.position()) || Mutated(Mutation::kPromisesIgnored)) return false;
   const Lsn expected = scan.position().next_lsn;
-  bool promised = false;
-  bool next_intact = false;
-  for (const CollectedFrames& item : collected_) {
-    for (const FrameHeader& header : item.headers) {
-      if (header.epoch < scan.position().epoch || header.lsn < expected) continue;
-      if (header.durable >= expected || header.lsn >= expected + limits::kWalDepthMax) {
-        promised = true;
-      }
-      if (header.lsn == expected + 1) next_intact = true;
-    }
-  }
-  if (!promised || Mutated(Mutation::kPromisesIgnored)) return false;
   Report(Verdict::kCorrupt, file, scan.offset(),
          Concat("frame ", expected.value(), " was acknowledged: ", FaultText(scan.fault())));
   finding_.lsn = expected;
+  const bool next_intact = std::ranges::any_of(collected_, [&](const CollectedFrames& item) {
+    return std::ranges::any_of(item.promises, [&](const Promise& promise) {
+      return promise.epoch >= scan.position().epoch && promise.lsn == expected + 1;
+    });
+  });
   if (scan.fault() == FrameFault::kBody && next_intact) {
     finding_.may_hide_hard_state = (scan.faulty().flags & kFrameHasHardState) != 0;
   }

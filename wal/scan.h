@@ -110,12 +110,21 @@ class LogScan final {
   const std::optional<LogTail>& tail() const { return tail_; }
   uint64_t stream() const { return stream_; }
   SegmentSeq first_live() const { return first_live_; }
+  // The same by the frames that were walked alone: never above it. What lies between them is free
+  // by the word of a frame that is torn, and so gone with the next cut.
+  SegmentSeq accepted_first_live() const { return accepted_first_live_; }
   Epoch epoch_max() const { return epoch_max_; }
 
  private:
+  // What the judgement needs of a frame's header.
+  struct Promise {
+    Epoch epoch;
+    Lsn lsn;
+    Lsn durable;
+  };
   struct CollectedFrames {
     size_t file = 0;
-    std::vector<FrameHeader> headers;
+    std::vector<Promise> promises;
   };
 
   io::Task<Status> ReadHeader(ScannedFile& file);
@@ -131,6 +140,7 @@ class LogScan final {
   io::Task<Status> CollectBeyond(size_t place, SegmentScan& scan);
   io::Task<StatusOr<bool>> TailLeftovers(size_t place, SegmentScan& scan);
   io::Task<Status> Collect(size_t file, SegmentSeq segment, uint64_t from);
+  bool Promised(const ChainPosition& position) const;
   bool JudgePromises(const ScannedFile& file, const SegmentScan& scan);
   bool VisitorFailed(const Status& status, const ScannedFile& file, uint64_t offset, Lsn lsn);
   void Report(Verdict verdict, const ScannedFile& file, uint64_t offset, std::string detail);
@@ -143,6 +153,7 @@ class LogScan final {
   Finding finding_;
   uint64_t stream_ = 0;
   SegmentSeq first_live_;
+  SegmentSeq accepted_first_live_;
   Epoch epoch_max_;
   ChainPosition position_;
   std::optional<LogTail> tail_;

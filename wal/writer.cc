@@ -141,6 +141,7 @@ Status Writer::OpenFrame() {
   std::unique_ptr<Frame> frame = NewFrame();
   frame->writer = this;
   frame->header = FrameHeader();
+  frame->header.epoch = position_.epoch;
   frame->header.lsn = position_.next_lsn;
   ++position_.next_lsn;
   if (starts_segment) frame->header.flags |= kFrameStartsSegment;
@@ -151,6 +152,7 @@ Status Writer::OpenFrame() {
       options_.frame_bytes_max, options_.segment_bytes - size_t{frame->header.block} * kBlockBytes);
   segment.frames.push_back({frame->header.block, 0});
   frame->opened = runtime_.Now();
+  frame->builder.Begin(frame->header, position_.stream);
   frames_.push_back(std::move(frame));
   if (starts_segment) {
     RestateGroups();
@@ -296,13 +298,13 @@ void Writer::Submit(Frame& frame) {
   };
   unpromised_ = frame.unpromised && !Mutated(Mutation::kPromiseSkipped);
   ++submitted_;
+  frame.in_flight = static_cast<uint16_t>(submitted_);
   frame.segment->file.file->Submit(frame);
   if (Mutated(Mutation::kAckAtSubmit)) CompleteAll(frame, OkStatus());
 }
 
 void Writer::FillHeader(Frame& frame) {
   FrameHeader& header = frame.header;
-  header.epoch = position_.epoch;
   header.previous_hash = position_.previous_hash;
   header.durable = Mutated(Mutation::kPromiseHigh) ? header.lsn : durable_;
   header.segment = frame.segment->seq;
@@ -363,6 +365,7 @@ void Writer::OnWritten(Frame& frame) {
   frame.done = true;
   last_activity_ = runtime_.Now();
   if (frame.status.ok()) Measure(frame);
+  if (options_.flush_ring != nullptr) Note(frame);
   if (Mutated(Mutation::kErrorAcknowledged)) frame.status = OkStatus();
   if (poisoned_.ok() && !frame.status.ok()) {
     Poison(Annotate(frame.status, Concat("frame ", frame.header.lsn.value())));
@@ -392,6 +395,23 @@ void Writer::Measure(const Frame& frame) {
   metrics_.flush.Observe(last_activity_ - frame.submitted);
   metrics_.frame_bytes.Observe(static_cast<int64_t>(frame.size));
   metrics_.frame_requests.Observe(int64_t{frame.header.requests});
+}
+
+void Writer::Note(const Frame& frame) {
+  options_.flush_ring->Add({.lsn = frame.header.lsn,
+                            .epoch = frame.header.epoch,
+                            .segment = frame.header.segment,
+                            .submitted_wall = frame.header.submit_wall,
+                            .opened = frame.opened,
+                            .submitted = frame.submitted,
+                            .completed = last_activity_,
+                            .bytes = static_cast<uint32_t>(frame.size),
+                            .body_bytes = frame.header.body_bytes,
+                            .requests = frame.header.requests,
+                            .records = frame.header.record_count,
+                            .flags = frame.header.flags,
+                            .in_flight = frame.in_flight,
+                            .failed = !frame.status.ok()});
 }
 
 void Writer::Acknowledge(Frame& frame) {

@@ -109,6 +109,7 @@ class Writer final {
     bool flush = false;       // to be written for its own sake
     bool unpromised = false;  // its loss would be the loss of something acknowledged
     bool done = false;
+    uint16_t in_flight = 0;  // frames, this one included, at its submission
     MonoTime opened;
     MonoTime submitted;
     AppendOp* first_op = nullptr;
@@ -145,6 +146,7 @@ class Writer final {
   void PutFooter(Frame& frame);
   void OnWritten(Frame& frame);
   void Measure(const Frame& frame);
+  void Note(const Frame& frame);
   void Acknowledge(Frame& frame);
   // Of all that wait for the frame.
   void CompleteAll(Frame& frame, const Status& status);

@@ -33,8 +33,10 @@ def pinner(cpu):
 class Server:
     """One server process on fresh data. Both kinds get the same flags."""
 
-    def __init__(self, kind, binary, directory, cpu=None, extra=()):
+    def __init__(self, kind, binary, directory, cpu=None, extra=(), name="bench"):
         self.kind = kind
+        self.name = name
+        self.initial_cluster = None  # nothing: alone
         self.binary = Path(binary)
         self.directory = Path(directory)
         self.cpu = cpu
@@ -43,11 +45,15 @@ class Server:
         self.process = None
         self.directory.mkdir(parents=True)
 
+    @property
+    def peer_url(self):
+        return f"http://127.0.0.1:{self.peer_port}"
+
     def flags(self):
-        client, peer = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.peer_port}"
+        client, peer = f"http://127.0.0.1:{self.port}", self.peer_url
         return [
             "--name",
-            "bench",
+            self.name,
             "--data-dir",
             str(self.directory / "data"),
             "--listen-client-urls",
@@ -59,7 +65,7 @@ class Server:
             "--initial-advertise-peer-urls",
             peer,
             "--initial-cluster",
-            f"bench={peer}",
+            self.initial_cluster or f"{self.name}={peer}",
             "--quota-backend-bytes",
             str(QUOTA_BYTES),
             "--snapshot-count",
@@ -68,6 +74,9 @@ class Server:
         ]
 
     def start(self):
+        return self.spawn().wait_healthy()
+
+    def spawn(self):
         with open(self.directory / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [str(self.binary), *self.flags()],
@@ -77,6 +86,9 @@ class Server:
                 preexec_fn=pinner(self.cpu),
                 cwd=self.directory,
             )
+        return self
+
+    def wait_healthy(self):
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.healthy():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -139,10 +151,16 @@ class Server:
             )
         return value("metastore_wal_durable_writes_total")
 
-    def revision(self):
-        """The store's revision, by etcdctl: tells how many puts really happened."""
+    def wake_ups(self):
+        """Times that any of its threads gave up its core to wait."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/status")
+        lines = "".join(task.read_text() for task in tasks)
+        return sum(map(int, re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", lines, flags=re.M)))
+
+    def etcdctl(self, *arguments):
+        """etcdctl's answer, from JSON."""
         done = subprocess.run(
-            ["etcdctl", "--endpoints", f"127.0.0.1:{self.port}", "get", "none", "-w", "json"],
+            ["etcdctl", "--endpoints", f"127.0.0.1:{self.port}", *arguments, "-w", "json"],
             capture_output=True,
             text=True,
             env={**os.environ, "ETCDCTL_API": "3"},
@@ -150,13 +168,97 @@ class Server:
         )
         if done.returncode != 0:
             raise RuntimeError(f"{self.kind}: etcdctl: {done.stderr}")
-        return json.loads(done.stdout)["header"]["revision"]
+        return json.loads(done.stdout)
+
+    def revision(self):
+        """The store's revision: tells how many puts really happened."""
+        return self.etcdctl("get", "none")["header"]["revision"]
 
     def version(self):
         done = subprocess.run(
             [str(self.binary), "--version"], capture_output=True, text=True, timeout=30
         )
         return (done.stdout + done.stderr).strip().splitlines()[0]
+
+
+class Cluster:
+    """Three members of one kind on this machine, with the figures of all together. `port` is the
+    list that loadgen takes."""
+
+    SIZE = 3
+
+    def __init__(self, kind, binary, directory, extra=()):
+        self.kind = kind
+        self.directory = Path(directory)
+        self.members = [
+            Server(kind, binary, self.directory / f"m{number}", None, extra, f"m{number}")
+            for number in range(1, self.SIZE + 1)
+        ]
+        for member in self.members:
+            member.initial_cluster = ",".join(f"{one.name}={one.peer_url}" for one in self.members)
+
+    @property
+    def port(self):
+        return ",".join(str(member.port) for member in self.members)
+
+    def start(self):
+        for member in self.members:
+            member.spawn()
+        for member in self.members:
+            member.wait_healthy()
+        return self
+
+    def kill(self):
+        for member in self.members:
+            member.kill()
+
+    def stop(self):
+        for member in self.members:
+            member.stop()
+
+    def leader(self):
+        """The member that says it leads; waits for one."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            for member in self.members:
+                status = member.etcdctl("endpoint", "status")[0]["Status"]
+                if status["leader"] == status["header"]["member_id"]:
+                    return member
+            time.sleep(0.1)
+        raise RuntimeError(f"{self.kind}: nobody leads")
+
+    def peer_packets(self):
+        """TCP segments sent so far over the open connections between the members; None without
+        ss of iproute2."""
+        ports = [f"sport = :{m.peer_port} or dport = :{m.peer_port}" for m in self.members]
+        try:
+            done = subprocess.run(
+                ["ss", "-tinH", "( " + " or ".join(ports) + " )"],
+                capture_output=True,
+                text=True,
+                timeout=20,
+            )
+        except FileNotFoundError:
+            return None
+        return sum(int(count) for count in re.findall(r"\bsegs_out:(\d+)", done.stdout))
+
+    def cpu_seconds(self):
+        return sum(member.cpu_seconds() for member in self.members)
+
+    def written_bytes(self):
+        return sum(member.written_bytes() for member in self.members)
+
+    def durable_writes(self):
+        return sum(member.durable_writes() for member in self.members)
+
+    def memory_mib(self):
+        return sum(member.memory_mib() for member in self.members)
+
+    def wake_ups(self):
+        return sum(member.wake_ups() for member in self.members)
+
+    def revision(self):
+        return self.members[0].revision()
 
 
 class Usage:

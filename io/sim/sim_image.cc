@@ -69,13 +69,13 @@ void Supersede(Inode& file, uint64_t from, uint64_t to) {
 }
 
 // Decides, sector by sector in the order of all pending sectors of the image, what survives.
-class Survivors final {
+class Survivors final : public PowerLossChoice {
  public:
   Survivors(PowerLossMode mode, uint64_t sectors_count, Prng& prng)
       : mode_(mode), prng_(prng), cut_(prng.Below(sectors_count + 1)) {}
 
-  void StartWrite() { whole_ = prng_.Chance(1, 2); }
-  bool NextSector() {
+  void StartWrite() override { whole_ = prng_.Chance(1, 2); }
+  bool NextSector() override {
     const uint64_t at = next_++;
     switch (mode_) {
       case PowerLossMode::kSectors:
@@ -93,9 +93,7 @@ class Survivors final {
     }
     CHECK_UNREACHABLE();
   }
-  // How many of `count` changes of a size or a name survive: the first ones, journals being
-  // ordered.
-  uint64_t OfMetadata(uint64_t count) {
+  uint64_t OfMetadata(uint64_t count) override {
     if (mode_ == PowerLossMode::kNothing) return 0;
     if (mode_ == PowerLossMode::kEverything) return count;
     return prng_.Below(count + 1);
@@ -110,12 +108,12 @@ class Survivors final {
 };
 
 // The end of the last surviving sector, 0 for none.
-uint64_t ApplySurvivors(Inode& file, const PendingChange& change, Survivors& survivors) {
+uint64_t ApplySurvivors(Inode& file, const PendingChange& change, PowerLossChoice& survivors) {
   survivors.StartWrite();
   return MakeSectorsDurable(file, change, [&survivors] { return survivors.NextSector(); });
 }
 
-void LosePendingNames(Inode& directory, Survivors& survivors) {
+void LosePendingNames(Inode& directory, PowerLossChoice& survivors) {
   std::map<std::string_view, std::vector<const NameChange*>> by_name;
   for (const NameChange& change : directory.pending_names) by_name[change.name].push_back(&change);
   for (const auto& [name, changes] : by_name) {
@@ -479,18 +477,30 @@ std::vector<PendingOf> PendingInOrder(const std::vector<Inode*>& inodes) {
 
 }  // namespace
 
+uint64_t SimImage::PendingSectors() const {
+  uint64_t sectors = 0;
+  VisitAll([&sectors](const Inode& inode) {
+    for (const PendingChange& change : inode.pending) {
+      sectors += change.is_resize ? 0 : SectorsOf(change.size);
+    }
+  });
+  return sectors;
+}
+
 void SimImage::LosePower(PowerLossMode mode, Prng& prng) {
+  Survivors survivors(mode, PendingSectors(), prng);
+  LosePower(survivors);
+}
+
+void SimImage::LosePower(PowerLossChoice& survivors) {
   std::vector<Inode*> inodes;
   std::vector<Inode*> directories;
   VisitAll([&](Inode& inode) { (inode.is_directory ? directories : inodes).push_back(&inode); });
   const std::vector<PendingOf> all = PendingInOrder(inodes);
-  uint64_t sectors = 0;
   std::map<uint64_t, uint64_t> resizes_left;  // by file
   for (const PendingOf& pending : all) {
-    sectors += pending.change->is_resize ? 0 : SectorsOf(pending.change->size);
     resizes_left[pending.file->id] += pending.change->is_resize ? 1 : 0;
   }
-  Survivors survivors(mode, sectors, prng);
   for (Inode* inode : inodes) {
     if (inode->pending.empty()) continue;
     uint64_t& left = resizes_left[inode->id];

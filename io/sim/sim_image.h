@@ -41,6 +41,20 @@ enum class PowerLossMode : uint8_t {
 };
 inline constexpr uint64_t kPowerLossModes = 6;
 
+// Decides what a power loss leaves of the pending changes. The image asks in this order: sizes by
+// file; then, in the order of completion, each write and its sectors; sizes that writes have set;
+// names.
+class PowerLossChoice {
+ public:
+  virtual ~PowerLossChoice() = default;
+  // A pending write comes; NextSector follows for each of its sectors.
+  virtual void StartWrite() = 0;
+  virtual bool NextSector() = 0;
+  // How many of `count` changes of a size or a name survive: the first ones, journals being
+  // ordered.
+  virtual uint64_t OfMetadata(uint64_t count) = 0;
+};
+
 // "/" joined parts without empty ones, "." and trailing slash; relative paths are below "/".
 std::string NormalPath(std::string_view path);
 
@@ -125,6 +139,9 @@ class SimImage final {
   // What is cached becomes what is durable, and of the pending changes what `mode` and `prng`
   // choose.
   void LosePower(PowerLossMode mode, Prng& prng);
+  void LosePower(PowerLossChoice& choice);
+  // Of the pending writes, superseded ones included: as many as LosePower asks about.
+  uint64_t PendingSectors() const;
 
   // The same inode in this clone of the image `inode` lives in; null if it is not in it.
   InodeRef FindById(uint64_t id) const;

@@ -61,8 +61,15 @@ std::vector<io::Runtime*> SimMachine::StartProcess(int cores) {
   return started;
 }
 
+void SimMachine::Pause() {
+  CHECK(running());
+  paused_ = true;
+  for (const std::unique_ptr<SimRuntime>& runtime : runtimes_) runtime->CancelTurn();
+}
+
 void SimMachine::Die() {
   state_ = SimProcessState::kDead;
+  paused_ = false;
   for (const std::unique_ptr<SimRuntime>& runtime : runtimes_) runtime->Die();
 }
 

@@ -67,6 +67,11 @@ class SimMachine final {
   // Takes the runtimes away, of a dead or of a cleanly stopped process. CHECKs that everything
   // made from them is gone and that nothing waits to run.
   void EndProcess();
+  // Its cores get no more turns, as after SIGSTOP, until it is resumed or dies; the kernel's side
+  // goes on: what arrives is acknowledged, what was asked of the disk completes.
+  void Pause();
+  void Resume() { paused_ = false; }
+  bool paused() const { return paused_; }
   SimProcessState state() const { return state_; }
   bool running() const { return state_ == SimProcessState::kRunning; }
   bool powered() const { return powered_; }
@@ -100,6 +105,7 @@ class SimMachine final {
   SimLog log_;
   std::vector<std::unique_ptr<SimRuntime>> runtimes_;
   SimProcessState state_ = SimProcessState::kNone;
+  bool paused_ = false;
   bool powered_ = true;  // false from a power loss to the next start
   uint64_t process_id_ = 0;
   // local = local_base_ + (world - world_base_) * (1 + drift)

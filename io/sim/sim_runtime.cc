@@ -1,6 +1,7 @@
 #include "io/sim/sim_runtime.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -51,9 +52,11 @@ void SimRuntime::CheckEmpty() const {
 // --- turns -------------------------------------------------------------------------------------
 
 void SimRuntime::ScheduleTurn() {
-  if (dead_ || scheduler_.idle() || turn_.scheduled()) return;
+  if (dead_ || machine_.paused() || scheduler_.idle() || turn_.scheduled()) return;
   clock().Schedule(turn_, busy_until_);
 }
+
+void SimRuntime::CancelTurn() { clock().Cancel(turn_); }
 
 void SimRuntime::RunTurn() {
   SimWorld& world = machine_.world();
@@ -273,6 +276,34 @@ io::IoBuffer SimRuntime::AllocateBuffer(size_t bytes) {
 void SimRuntime::Free(char* data, size_t bytes) {
   ::operator delete(data, bytes, std::align_val_t{limits::kBlockBytes});
   --objects_;
+}
+
+namespace {
+
+// From calloc: what nobody touches costs nothing.
+class SimSharedMemory final : public io::SharedMemory {
+ public:
+  explicit SimSharedMemory(size_t words)
+      : data_(static_cast<uint64_t*>(std::calloc(words, sizeof(uint64_t)))), words_(words) {
+    CHECK(data_ != nullptr);
+  }
+  ~SimSharedMemory() override { std::free(data_); }
+  std::span<uint64_t> words() override { return {data_, words_}; }
+
+ private:
+  uint64_t* const data_;
+  const size_t words_;
+};
+
+}  // namespace
+
+StatusOr<std::unique_ptr<io::SharedMemory>> SimRuntime::MakeSharedMemory(const std::string& name,
+                                                                         size_t bytes) {
+  CheckCaller();
+  CHECK_GT(bytes, 0u);
+  CHECK_EQ(bytes % sizeof(uint64_t), 0u);
+  if (dead_) return CancelledError(name, ": the process was killed");
+  return std::make_unique<SimSharedMemory>(bytes / sizeof(uint64_t));
 }
 
 // --- network -----------------------------------------------------------------------------------

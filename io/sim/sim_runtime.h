@@ -73,6 +73,8 @@ class SimRuntime final : public io::Runtime, public io::BufferSource {
   io::Task<StatusOr<io::FileSystemFacts>> FactsOf(std::string path) override;
   io::Task<StatusOr<std::unique_ptr<io::DirectoryLock>>> LockDirectory(std::string path) override;
   io::IoBuffer AllocateBuffer(size_t bytes) override;
+  StatusOr<std::unique_ptr<io::SharedMemory>> MakeSharedMemory(const std::string& name,
+                                                               size_t bytes) override;
   StatusOr<std::unique_ptr<io::Listener>> Listen(const io::Address& address) override;
   io::Task<StatusOr<std::unique_ptr<io::Socket>>> Connect(io::Address address,
                                                           MonoTime deadline) override;
@@ -93,6 +95,8 @@ class SimRuntime final : public io::Runtime, public io::BufferSource {
   void CheckCaller() const;
   // Schedules a turn if something waits to run and none is scheduled.
   void ScheduleTurn();
+  // The one that is scheduled, if any.
+  void CancelTurn();
   // One turn; called by its event and by DrainDead.
   void RunTurn();
   // Its operations end with kCancelled from now on.

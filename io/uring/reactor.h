@@ -24,6 +24,7 @@
 #include "io/metrics.h"
 #include "io/runtime.h"
 #include "io/uring/arena.h"
+#include "io/uring/io_recorder.h"
 #include "io/uring/offload_pool.h"
 #include "io/uring/post_ring.h"
 #include "io/uring/receive_pool.h"
@@ -49,6 +50,7 @@ struct Shared {
   size_t arena_bytes = 0;
   size_t receive_buffers = 1024;
   std::unique_ptr<Logger> log;
+  std::unique_ptr<IoRecorder> recorder;  // null: nothing is traced
   std::unique_ptr<OffloadPool> pool;
   std::vector<std::unique_ptr<Reactor>> reactors;
   std::vector<PostRing> posts;  // [from * reactors_count + to]
@@ -95,6 +97,8 @@ class Reactor final : public Runtime {
   Task<StatusOr<FileSystemFacts>> FactsOf(std::string path) override;
   Task<StatusOr<std::unique_ptr<DirectoryLock>>> LockDirectory(std::string path) override;
   IoBuffer AllocateBuffer(size_t bytes) override { return arena_.Allocate(bytes); }
+  StatusOr<std::unique_ptr<SharedMemory>> MakeSharedMemory(const std::string& name,
+                                                           size_t bytes) override;
   StatusOr<std::unique_ptr<Listener>> Listen(const Address& address) override;
   Task<StatusOr<std::unique_ptr<Socket>>> Connect(Address address, MonoTime deadline) override;
   Task<StatusOr<std::vector<Address>>> Resolve(std::string host, uint16_t port) override;
@@ -105,6 +109,7 @@ class Reactor final : public Runtime {
   ReceivePool& receive_pool() { return *receive_pool_; }
   FileRequestPool& file_requests() { return file_requests_; }
   Shared& shared() { return shared_; }
+  IoRecorder* recorder() { return shared_.recorder.get(); }
   bool stopping() const { return stopping_.stopped(); }
   StopToken stop_token() { return stopping_.token(); }
   // `job.finished` runs on this core once `job.work` has run on a pool thread.
@@ -136,6 +141,8 @@ class Reactor final : public Runtime {
 
   Reactor(Shared& shared, int core);
   Status Open();
+  uint64_t TraceBegin(TraceOp op, std::string_view path, OpenMode mode = OpenMode::kRead);
+  void TraceEnd(uint64_t traced, const Status& status);
   void RegisterArena();
   void Turn();
   void TakePosts();

@@ -11,6 +11,7 @@
 #include "io/uring/addresses.h"
 #include "io/uring/filesystem.h"
 #include "io/uring/reactor.h"
+#include "io/uring/shared_memory.h"
 #include "io/uring/uring_socket.h"
 
 namespace metastore::io::uring {
@@ -45,6 +46,15 @@ Status Stopping() { return CancelledError("the runtime is stopping"); }
 
 }  // namespace
 
+uint64_t Reactor::TraceBegin(TraceOp op, std::string_view path, OpenMode mode) {
+  if (recorder() == nullptr) return 0;
+  return recorder()->Begin({.op = op, .mode = static_cast<uint8_t>(mode), .name = path});
+}
+
+void Reactor::TraceEnd(uint64_t traced, const Status& status) {
+  if (traced != 0) recorder()->End(traced, status);
+}
+
 Task<void> Reactor::Offload(const char* /*name*/, std::function<void()> work) {
   OffloadWait wait(std::move(work));
   Enqueue(wait);
@@ -54,15 +64,19 @@ Task<void> Reactor::Offload(const char* /*name*/, std::function<void()> work) {
 Task<StatusOr<std::unique_ptr<File>>> Reactor::OpenFile(std::string path, OpenMode mode) {
   if (stopping()) co_return Stopping();
   StatusOr<OpenedFile> opened = Stopping();
+  const uint64_t traced = TraceBegin(TraceOp::kOpen, path, mode);
   co_await Offload("open", [&] { opened = OpenDirect(path, mode); });
+  TraceEnd(traced, opened.status());
   if (!opened.ok()) co_return opened.status();
-  co_return std::make_unique<UringFile>(*this, std::move(path), opened->fd, opened->bytes);
+  co_return std::make_unique<UringFile>(*this, std::move(path), *opened, traced);
 }
 
 Task<Status> Reactor::RemoveFile(std::string path) {
   if (stopping()) co_return Stopping();
   Status status;
+  const uint64_t traced = TraceBegin(TraceOp::kRemove, path);
   co_await Offload("remove", [&] { status = RemoveAt(path); });
+  TraceEnd(traced, status);
   co_return status;
 }
 
@@ -76,14 +90,18 @@ Task<StatusOr<std::vector<DirectoryEntry>>> Reactor::ListDirectory(std::string p
 Task<Status> Reactor::MakeDirectories(std::string path) {
   if (stopping()) co_return Stopping();
   Status status;
+  const uint64_t traced = TraceBegin(TraceOp::kMakeDirectories, path);
   co_await Offload("mkdir", [&] { status = MakeDirectoriesAt(path); });
+  TraceEnd(traced, status);
   co_return status;
 }
 
 Task<Status> Reactor::SyncDirectory(std::string path) {
   if (stopping()) co_return Stopping();
   Status status;
+  const uint64_t traced = TraceBegin(TraceOp::kSyncDirectory, path);
   co_await Offload("syncdir", [&] { status = SyncDirectoryAt(path); });
+  TraceEnd(traced, status);
   co_return status;
 }
 
@@ -106,6 +124,12 @@ Task<StatusOr<std::unique_ptr<DirectoryLock>>> Reactor::LockDirectory(std::strin
     }
   }
   co_return fd.status();
+}
+
+StatusOr<std::unique_ptr<SharedMemory>> Reactor::MakeSharedMemory(const std::string& name,
+                                                                  size_t bytes) {
+  if (stopping()) return Stopping();
+  return MakeMemoryFile(name, bytes);
 }
 
 StatusOr<std::unique_ptr<Listener>> Reactor::Listen(const Address& address) {

@@ -65,8 +65,12 @@ void FileRequestPool::Put(FileRequest& request) {
   request.next_free = std::exchange(free_, &request);
 }
 
-UringFile::UringFile(Reactor& reactor, std::string path, int fd, uint64_t size)
-    : reactor_(reactor), path_(std::move(path)), fd_(fd), size_(size) {}
+UringFile::UringFile(Reactor& reactor, std::string path, const OpenedFile& opened, uint64_t traced)
+    : reactor_(reactor),
+      path_(std::move(path)),
+      fd_(opened.fd),
+      traced_(traced),
+      size_(opened.bytes) {}
 
 UringFile::~UringFile() {
   CHECK_EQ(under_way_, 0u);
@@ -94,12 +98,37 @@ void UringFile::Submit(FileOp& op) {
   request.op = &op;
   request.done = 0;
   request.transfer_error = 0;
+  request.traced = reactor_.recorder() == nullptr ? 0 : TraceBegin(op);
   request.transfer.prepare = PrepareTransfer;
   request.transfer.complete = TransferDone;
   request.transfer.chained = nullptr;
   request.sync.prepare = PrepareSync;
   request.sync.complete = SyncDone;
   Start(request);
+}
+
+// 0: reads change nothing.
+uint64_t UringFile::TraceBegin(const FileOp& op) {
+  TraceRecord record{.file = traced_, .offset = op.offset, .size = op.size};
+  switch (op.kind) {
+    case FileOpKind::kRead:
+      return 0;
+    case FileOpKind::kWrite:
+    case FileOpKind::kDurableWrite:
+      record.op = op.kind == FileOpKind::kWrite ? TraceOp::kWrite : TraceOp::kDurableWrite;
+      record.data = {op.data, op.size};
+      break;
+    case FileOpKind::kSync:
+      record.op = TraceOp::kSync;
+      break;
+    case FileOpKind::kAllocate:
+      record.op = TraceOp::kAllocate;
+      break;
+    case FileOpKind::kTruncate:
+      record.op = TraceOp::kTruncate;
+      break;
+  }
+  return reactor_.recorder()->Begin(record);
 }
 
 void UringFile::Start(FileRequest& request) {
@@ -243,7 +272,7 @@ void UringFile::FinishShort(FileRequest& request) {
   op.status = InternalError(path_, ": ", Describe(op), ": short, only ", request.done,
                             " bytes were written");
   op.done_bytes = request.done;
-  reactor_.file_requests().Put(request);
+  Release(request);
   Complete(op);
 }
 
@@ -254,8 +283,15 @@ void UringFile::Finish(FileRequest& request, int error) {
   } else if (IsTransfer(op.kind)) {
     op.done_bytes = request.done;
   }
-  reactor_.file_requests().Put(request);
+  Release(request);
   Complete(op);
+}
+
+void UringFile::Release(FileRequest& request) {
+  if (request.traced != 0) {
+    reactor_.recorder()->End(request.traced, request.op->status, request.op->done_bytes);
+  }
+  reactor_.file_requests().Put(request);
 }
 
 void UringFile::Complete(FileOp& op) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "io/file.h"
+#include "io/uring/filesystem.h"
 #include "io/uring/offload_pool.h"
 #include "io/uring/ring.h"
 
@@ -32,6 +33,7 @@ struct FileRequest {
   FileOp* op = nullptr;
   size_t done = 0;         // bytes transferred by earlier steps
   int transfer_error = 0;  // kLinked: the write's, kept until the sync's completion
+  uint64_t traced = 0;     // its number in the trace, if there is one
   Step transfer;           // the read, write or allocation
   Step sync;               // the flush
   Job job;
@@ -52,7 +54,8 @@ class FileRequestPool final {
 
 class UringFile final : public File {
  public:
-  UringFile(Reactor& reactor, std::string path, int fd, uint64_t size);
+  // `traced`: the file's number in the trace, if there is one.
+  UringFile(Reactor& reactor, std::string path, const OpenedFile& opened, uint64_t traced);
   ~UringFile() override;
 
   void Submit(FileOp& op) override;
@@ -73,11 +76,14 @@ class UringFile final : public File {
   // Ends the request: with `error` (a positive errno, 0 = fine), or as a short transfer.
   void Finish(FileRequest& request, int error);
   void FinishShort(FileRequest& request);
+  void Release(FileRequest& request);
   void Complete(FileOp& op);
+  uint64_t TraceBegin(const FileOp& op);
 
   Reactor& reactor_;
   const std::string path_;
   const int fd_;
+  const uint64_t traced_;
   uint64_t size_;
   size_t under_way_ = 0;
 };

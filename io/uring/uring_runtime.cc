@@ -168,6 +168,12 @@ Status UringHost::Open(UringOptions options) {
   cpu_list_ = std::move(options.cpu_list);
   shared_ = std::make_unique<Shared>(options.reactors);
   shared_->log = std::move(*log);
+  if (!options.trace_path.empty()) {
+    StatusOr<std::unique_ptr<IoRecorder>> recorder =
+        IoRecorder::Create(options.trace_path, *shared_->log);
+    if (!recorder.ok()) return recorder.status();
+    shared_->recorder = std::move(*recorder);
+  }
   shared_->spin = options.spin;
   shared_->arena_bytes = options.arena_bytes;
   shared_->receive_buffers = options.receive_buffers;

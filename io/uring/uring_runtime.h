@@ -42,6 +42,8 @@ struct UringOptions {
   unsigned cq_entries = 65536;  // a power of two, at least 4 x sq_entries; half of it bounds
                                 // operations under way
   LogOptions log;
+  // A new file for the trace of all disk operations (io_recorder.h); empty: none.
+  std::string trace_path;
   // Replaces io_uring_queue_init_params, for tests of refusals.
   std::function<int(unsigned, ::io_uring*, ::io_uring_params*)> setup;
 
@@ -64,6 +66,7 @@ class UringHost final : public HostMetrics {
  public:
   // Errors: kInvalidArgument     see UringOptions::Validate; a log output cannot be opened; a CPU
   // cannot be pinned to
+  //         kAlreadyExists       there is a file at trace_path
   //         kFailedPrecondition  the kernel is too old, or io_uring is missing or forbidden; says
   //         what to change
   static StatusOr<std::unique_ptr<UringHost>> Create(UringOptions options);

@@ -4,14 +4,13 @@ put and a full disk go as an operator expects. Method: one real server on the re
 disk is a small loop-mounted ext4, and that test is skipped where mounting is not permitted."""
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 import threading
 import time
 
 import h2client
 import harness
+from small_disk import SmallDisk
 
 PROMISE_AFTER_S = 0.05  # idleness that ends a burst
 PROMISE_WAIT_S = 0.5  # the log goes quiet after this much idleness at the latest
@@ -240,41 +239,10 @@ class FullDiskTest(harness.NodeTest):
     def setUp(self):
         super().setUp()
         self.skip_for_etcd("it ends when its disk is full")
-        image = self.directory / "disk.img"
-        mount = tempfile.mkdtemp(prefix="mount-", dir=self.directory)
-        with open(image, "wb") as file:
-            file.truncate(self.FILE_SYSTEM_MIB << 20)
-        mkfs = shutil.which("mkfs.ext4", path=os.environ["PATH"] + ":/sbin:/usr/sbin")
-        if mkfs is None:
-            self.skipTest("mkfs.ext4 is not installed")
-        subprocess.run([mkfs, "-q", "-m", "0", str(image)], check=True, capture_output=True)
-        mounted = subprocess.run(
-            ["mount", "-o", "loop", str(image), mount], capture_output=True, text=True
-        )
-        if mounted.returncode != 0:
-            self.skipTest(f"no right to mount a file system: {mounted.stderr.strip()}")
-        self.mount = mount
-        self.addCleanup(self.unmount)
-
-    def unmount(self):
-        for node in self.nodes:
-            node.kill()
-        for _ in range(50):
-            if subprocess.run(["umount", self.mount], capture_output=True).returncode == 0:
-                return
-            time.sleep(0.1)
-
-    def fill(self, path):
-        """Takes all space but LEFT_MIB."""
-        left = os.statvfs(self.mount)
-        size = left.f_bavail * left.f_frsize - (self.LEFT_MIB << 20)
-        if size > 0:
-            with open(path, "wb") as file:
-                os.posix_fallocate(file.fileno(), 0, size)
+        self.disk = SmallDisk(self, self.FILE_SYSTEM_MIB)
 
     def free_mib(self):
-        left = os.statvfs(self.mount)
-        return left.f_bavail * left.f_frsize >> 20
+        return self.disk.free_bytes() >> 20
 
     def put_until_refused(self, connection, acknowledged):
         """Puts new keys until one is refused; gives the reply."""
@@ -288,11 +256,10 @@ class FullDiskTest(harness.NodeTest):
 
     def test_full_disk_refuses_writes_and_recovers(self):
         node = self.node()
-        node.data = type(node.data)(self.mount) / "data"
+        node.data = self.disk.path / "data"
         node.start()
         time.sleep(2)  # spare segments are prepared ahead
-        ballast = os.path.join(self.mount, "ballast")
-        self.fill(ballast)
+        self.disk.fill(self.LEFT_MIB << 20)
         acknowledged = []
         with h2client.Connection(node.client_port, timeout=60) as connection:
             self.assertEqual(connection.put(b"first", b"1").status, 0)
@@ -314,7 +281,7 @@ class FullDiskTest(harness.NodeTest):
             self.assertLess(time.monotonic() - begin, 10, "a refusal must be quick")
             print(f"a small put on the full disk: {again!r}", flush=True)
 
-            os.remove(ballast)
+            self.disk.make_room()
             harness.wait_until(
                 lambda: connection.put(b"recovered", b"1", timeout=20).status == 0,
                 30,

@@ -86,11 +86,12 @@ def put_request(key, value):
     return field(1, key) + field(2, value)
 
 
-def range_request(key, end=b"", limit=0, serializable=False, count_only=False):
+def range_request(key, end=b"", limit=0, revision=0, serializable=False, count_only=False):
     return (
         field(1, key)
         + (field(2, end) if end else b"")
         + field(3, limit)
+        + field(4, revision)
         + field(7, serializable)
         + field(9, count_only)
     )
@@ -276,7 +277,11 @@ class Connection:
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(timeout)
-        self.socket.connect(("127.0.0.1", port))
+        try:
+            self.socket.connect(("127.0.0.1", port))
+        except OSError:
+            self.socket.close()
+            raise
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout = timeout
         self.auto_window = auto_window

@@ -1,10 +1,11 @@
 """What the real-process tests share: servers on free ports with data below the build directory,
-etcdctl, and a runner that prints what was skipped.
+etcdctl, and a runner that prints what was skipped. Clusters of them: cluster.py.
 
 Every process started here is ended by its own id. `--server-binary` takes MetaStore or etcd: both
 know the same flags.
 """
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -67,7 +68,14 @@ def wait_until(condition, timeout, what):
 
 
 class Node:
-    """One server process. Started again after kill() or stop() it has the same ports and data."""
+    """One server process. Started again after kill() or stop() it has the same ports and data.
+    `peer_host` is where other members reach it, `initial_cluster` what it is told of them (nothing:
+    it is alone). What reaches it or starts it happens inside(), for members on hosts of their own.
+    """
+
+    name = "e2e"
+    peer_host = "127.0.0.1"
+    initial_cluster = None
 
     def __init__(self, directory, binary=None, ports=None, extra=(), environment=None):
         self.binary = Path(binary or Config.server)
@@ -84,11 +92,18 @@ class Node:
     def endpoint(self):
         return f"127.0.0.1:{self.client_port}"
 
+    @property
+    def peer_url(self):
+        return f"http://{self.peer_host}:{self.peer_port}"
+
+    def inside(self):
+        return contextlib.nullcontext()
+
     def flags(self):
-        client, peer = f"http://127.0.0.1:{self.client_port}", f"http://127.0.0.1:{self.peer_port}"
+        client, peer = f"http://127.0.0.1:{self.client_port}", self.peer_url
         return [
             "--name",
-            "e2e",
+            self.name,
             "--data-dir",
             str(self.data),
             "--listen-client-urls",
@@ -100,7 +115,7 @@ class Node:
             "--initial-advertise-peer-urls",
             peer,
             "--initial-cluster",
-            f"e2e={peer}",
+            self.initial_cluster or f"{self.name}={peer}",
             *self.extra,
         ]
 
@@ -110,7 +125,7 @@ class Node:
             name: value for name, value in os.environ.items() if not name.startswith("ETCD")
         }
         environment.update(self.environment)
-        with open(self.log_path, "ab") as log:
+        with open(self.log_path, "ab") as log, self.inside():
             self.process = subprocess.Popen(
                 [str(self.binary), *(self.flags() if arguments is None else arguments)],
                 stdin=subprocess.DEVNULL,
@@ -122,7 +137,9 @@ class Node:
         return self
 
     def start(self):
-        self.spawn()
+        return self.spawn().wait_serving()
+
+    def wait_serving(self):
         try:
             wait_until(
                 self._serves, START_TIMEOUT_S, f"{self.binary.name} serves on {self.endpoint}"
@@ -146,9 +163,9 @@ class Node:
 
     def http_get(self, path, timeout=10):
         """(status, body) of an HTTP/1.1 GET on the client port."""
-        with socket.create_connection(
-            ("127.0.0.1", self.client_port), timeout=timeout
-        ) as connection:
+        with self.inside():
+            opened = socket.create_connection(("127.0.0.1", self.client_port), timeout=timeout)
+        with opened as connection:
             connection.sendall(
                 f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
             )
@@ -198,7 +215,8 @@ class Node:
         return f"--- {self.log_path}:\n" + "\n".join(self.log_text().splitlines()[-lines:])
 
     def etcdctl(self, *arguments, stdin=None, timeout=60):
-        return etcdctl(self.endpoint, *arguments, stdin=stdin, timeout=timeout)
+        with self.inside():
+            return etcdctl(self.endpoint, *arguments, stdin=stdin, timeout=timeout)
 
 
 def unchunk(body):
@@ -240,8 +258,8 @@ def etcdctl(endpoint, *arguments, stdin=None, timeout=60):
 
 
 class NodeTest(unittest.TestCase):
-    """A test case with its own directory; nodes made by node() are killed at the end, their logs
-    shown on failure."""
+    """A test case with its own directory; nodes of node() and adopt() are killed at the end, their
+    logs shown on failure."""
 
     def setUp(self):
         self.nodes = []
@@ -253,7 +271,9 @@ class NodeTest(unittest.TestCase):
         self.addCleanup(self.clean)  # runs after a skip in setUp too
 
     def node(self, name="node", **options):
-        node = Node(self.directory / name, **options)
+        return self.adopt(Node(self.directory / name, **options))
+
+    def adopt(self, node):
         self.nodes.append(node)
         return node
 

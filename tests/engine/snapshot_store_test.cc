@@ -12,11 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "engine/memory_engine.h"
 #include "engine/snapshot_format.h"
 #include "io/base/limits.h"
-#include "io/sim/sim_runtime.h"
-#include "io/sim/sim_world.h"
+#include "tests/engine/snapshot_fixture.h"
 
 namespace metastore::engine {
 namespace {
@@ -24,75 +22,7 @@ namespace {
 using sim::SimCrash;
 using sim::SimFault;
 
-constexpr const char* kDirectory = "/data/snap";
-
-// One process with an engine and a store; it can be crashed and started again on its disk.
-class Node final {
- public:
-  explicit Node(uint64_t seed = 1) : world_(seed), machine_(world_.AddMachine("a")) { Start(); }
-  ~Node() { Stop(); }
-
-  void Start() {
-    runtime_ = machine_.StartProcess()[0];
-    engine_ = MakeMemoryEngine({.hash_seed = 1});
-    store_ = std::make_unique<SnapshotStore>(*runtime_, kDirectory);
-  }
-  void Stop() {
-    if (machine_.dead()) machine_.DrainDead();
-    store_.reset();
-    engine_.reset();
-    machine_.EndProcess();
-  }
-  void Restart() {
-    Stop();
-    Start();
-  }
-
-  sim::SimWorld& world() { return world_; }
-  sim::SimMachine& machine() { return machine_; }
-  sim::SimDisk& disk() { return machine_.disk(); }
-  Engine& engine() { return *engine_; }
-  SnapshotStore& store() { return *store_; }
-  template <typename T>
-  T Await(io::Task<T> task) {
-    return world_.Await(*runtime_, std::move(task));
-  }
-
-  Status Open() { return Await(store_->Open()); }
-  StatusOr<std::optional<SnapshotMeta>> Load(uint64_t log_first) {
-    return Await(store_->Load(*engine_, LogIndex(log_first)));
-  }
-  // Entry `index` is always the same, as from a log.
-  void ApplyUpTo(uint64_t index) {
-    for (uint64_t i = engine_->stats().applied_index.value() + 1; i <= index; ++i) {
-      const std::string key = Concat("key", i % 50);
-      const std::string value = Concat(std::string(2000, 'v'), i);
-      PutOp put;
-      put.key = key;
-      put.value = value;
-      const std::string command = EncodePut({}, put);
-      engine_->Apply({.index = LogIndex(i), .command = command});
-    }
-  }
-  StatusOr<SnapshotFile> Write() {
-    const std::unique_ptr<SnapshotSource> source =
-        engine_->StartSnapshot({.term = Term(7), .server_state = "members"});
-    return Await(store_->Write(*source));
-  }
-  uint64_t Digest() { return Await(engine_->Digest()); }
-  std::vector<std::string> Files() { return disk().ListFiles(); }
-
- private:
-  sim::SimWorld world_;
-  sim::SimMachine& machine_;
-  io::Runtime* runtime_ = nullptr;
-  std::unique_ptr<Engine> engine_;
-  std::unique_ptr<SnapshotStore> store_;
-};
-
-std::string PathOf(uint64_t index) {
-  return Concat(kDirectory, "/", absl::Hex(index, absl::kZeroPad16), ".snap");
-}
+using Node = SnapshotNode;
 
 TEST(SnapshotStoreTest, RestartFromSnapshotAndReplayGivesTheState) {
   Node node;
@@ -100,7 +30,7 @@ TEST(SnapshotStoreTest, RestartFromSnapshotAndReplayGivesTheState) {
   node.ApplyUpTo(300);
   const StatusOr<SnapshotFile> file = node.Write();
   ASSERT_TRUE(file.ok()) << file.status();
-  EXPECT_EQ(file->path, PathOf(300));
+  EXPECT_EQ(file->path, SnapshotPath(300));
   EXPECT_EQ(file->applied_index, LogIndex(300));
   EXPECT_EQ(file->term, Term(7));
   node.ApplyUpTo(400);
@@ -127,7 +57,7 @@ TEST(SnapshotStoreTest, KeepsTheTwoNewest) {
     node.ApplyUpTo(index);
     ASSERT_TRUE(node.Write().ok());
   }
-  EXPECT_EQ(node.Files(), (std::vector<std::string>{PathOf(40), PathOf(50)}));
+  EXPECT_EQ(node.Files(), (std::vector<std::string>{SnapshotPath(40), SnapshotPath(50)}));
   ASSERT_EQ(node.store().files().size(), 2u);
   EXPECT_EQ(node.store().files()[0].applied_index, LogIndex(50));
 }
@@ -140,7 +70,7 @@ TEST(SnapshotStoreTest, NothingThereIsFineOnlyForAWholeLog) {
   EXPECT_FALSE(none->has_value());
   const Status missing = node.Load(2).status();
   EXPECT_EQ(missing.code(), StatusCode::kDataLoss);
-  EXPECT_NE(StdView(missing.message()).find(kDirectory), std::string_view::npos);
+  EXPECT_NE(StdView(missing.message()).find(kSnapshotDirectory), std::string_view::npos);
 }
 
 TEST(SnapshotStoreTest, SnapshotBehindTheLogIsOfNoUse) {
@@ -161,6 +91,24 @@ TEST(SnapshotStoreTest, SameIndexTwiceIsRefused) {
   ASSERT_TRUE(node.Write().ok());
   EXPECT_EQ(node.Write().status().code(), StatusCode::kAlreadyExists);
   EXPECT_EQ(node.Files().size(), 1u);
+}
+
+TEST(SnapshotStoreTest, OverwrittenUnfinishedFileStays) {
+  Node node;
+  node.disk().WriteRaw(SnapshotPath(60), 0, std::string(8192, 'x'));  // a crash left it
+  ASSERT_TRUE(node.Open().ok());
+  node.ApplyUpTo(60);
+  const uint64_t digest = node.Digest();
+  ASSERT_TRUE(node.Write().ok());
+  EXPECT_EQ(node.Files(), std::vector<std::string>{SnapshotPath(60)});
+  node.ApplyUpTo(80);
+  ASSERT_TRUE(node.Write().ok());
+  EXPECT_EQ(node.Files(), (std::vector<std::string>{SnapshotPath(60), SnapshotPath(80)}));
+  node.disk().FlipBit(SnapshotPath(80), 1000, 3);
+  node.Restart();
+  ASSERT_TRUE(node.Open().ok());
+  ASSERT_TRUE(node.Load(61).ok());
+  EXPECT_EQ(node.Digest(), digest);
 }
 
 // Snapshots at 20 and 40; then the power goes at I/O `at` while the one of 60 is written. False if
@@ -225,7 +173,8 @@ TEST(SnapshotStoreTest, CrashWhileOpeningAndLoadingHarmsNothing) {
       ASSERT_TRUE(node.Write().ok());
     }
     const uint64_t digest = node.Digest();
-    node.disk().WriteRaw(PathOf(10), 0, std::string(8192, 'x'));  // unfinished: Open removes it
+    node.disk().WriteRaw(SnapshotPath(10), 0,
+                         std::string(8192, 'x'));  // unfinished: Open removes it
     node.Restart();
     node.disk().CrashAt(at, SimCrash::kTorn);
     const Status opened = node.Open();
@@ -252,7 +201,7 @@ class DamageTest : public testing::Test {
       node_.ApplyUpTo(index);
       CHECK(node_.Write().ok());
     }
-    bytes_ = node_.disk().FileSize(PathOf(40));
+    bytes_ = node_.disk().FileSize(SnapshotPath(40));
   }
   // After damage: the older serves a log that begins at 21; with one that begins at 41 the newest
   // file is named, with an offset.
@@ -265,13 +214,13 @@ class DamageTest : public testing::Test {
     EXPECT_EQ((*meta)->applied_index, LogIndex(20));
     const Status lost = node_.Load(41).status();
     EXPECT_EQ(lost.code(), StatusCode::kDataLoss);
-    EXPECT_NE(StdView(lost.message()).find(PathOf(40)), std::string_view::npos) << lost;
+    EXPECT_NE(StdView(lost.message()).find(SnapshotPath(40)), std::string_view::npos) << lost;
     EXPECT_NE(StdView(lost.message()).find("offset"), std::string_view::npos) << lost;
     // The damaged file is not one of the two to keep, and goes with the next good one.
     ASSERT_TRUE(node_.Load(21).ok());
     node_.ApplyUpTo(60);
     ASSERT_TRUE(node_.Write().ok());
-    EXPECT_EQ(node_.Files(), (std::vector<std::string>{PathOf(20), PathOf(60)}));
+    EXPECT_EQ(node_.Files(), (std::vector<std::string>{SnapshotPath(20), SnapshotPath(60)}));
   }
 
   Node node_;
@@ -279,33 +228,33 @@ class DamageTest : public testing::Test {
 };
 
 TEST_F(DamageTest, FlippedBitInTheStream) {
-  node_.disk().FlipBit(PathOf(40), 1000, 3);
+  node_.disk().FlipBit(SnapshotPath(40), 1000, 3);
   ExpectFallback();
 }
 
 TEST_F(DamageTest, FlippedBitInThePadding) {
-  node_.disk().FlipBit(PathOf(40), bytes_ - limits::kBlockBytes - 1, 0);
+  node_.disk().FlipBit(SnapshotPath(40), bytes_ - limits::kBlockBytes - 1, 0);
   ExpectFallback();
 }
 
 TEST_F(DamageTest, FlippedBitInTheTrailer) {
-  node_.disk().FlipBit(PathOf(40), bytes_ - limits::kBlockBytes + 20, 0);
+  node_.disk().FlipBit(SnapshotPath(40), bytes_ - limits::kBlockBytes + 20, 0);
   ExpectFallback();
 }
 
 TEST_F(DamageTest, UnreadableSectorInTheStream) {
-  node_.disk().MarkUnreadable(PathOf(40), 512);
+  node_.disk().MarkUnreadable(SnapshotPath(40), 512);
   ExpectFallback();
 }
 
 TEST_F(DamageTest, UnreadableTrailer) {
-  node_.disk().MarkUnreadable(PathOf(40), bytes_ - limits::kBlockBytes);
+  node_.disk().MarkUnreadable(SnapshotPath(40), bytes_ - limits::kBlockBytes);
   ExpectFallback();
 }
 
 TEST_F(DamageTest, BothDamagedAndTheWholeLogIsThere) {
-  node_.disk().FlipBit(PathOf(40), 1000, 3);
-  node_.disk().FlipBit(PathOf(20), 1000, 3);
+  node_.disk().FlipBit(SnapshotPath(40), 1000, 3);
+  node_.disk().FlipBit(SnapshotPath(20), 1000, 3);
   node_.Restart();
   ASSERT_TRUE(node_.Open().ok());
   const auto meta = node_.Load(1);
@@ -317,19 +266,19 @@ TEST_F(DamageTest, BothDamagedAndTheWholeLogIsThere) {
 TEST_F(DamageTest, FullDiskLeavesTheOldSnapshotsAndFreesItsOwnSpace) {
   node_.ApplyUpTo(60);
   const uint64_t used = node_.disk().used_bytes();
-  node_.disk().FailNext(SimFault::kNoSpace, PathOf(60), 1);
+  node_.disk().FailNext(SimFault::kNoSpace, SnapshotPath(60), 1);
   EXPECT_EQ(node_.Write().status().code(), StatusCode::kResourceExhausted);
-  EXPECT_EQ(node_.Files(), (std::vector<std::string>{PathOf(20), PathOf(40)}));
+  EXPECT_EQ(node_.Files(), (std::vector<std::string>{SnapshotPath(20), SnapshotPath(40)}));
   EXPECT_EQ(node_.disk().used_bytes(), used);
   ASSERT_TRUE(node_.Write().ok());
-  EXPECT_EQ(node_.Files(), (std::vector<std::string>{PathOf(40), PathOf(60)}));
+  EXPECT_EQ(node_.Files(), (std::vector<std::string>{SnapshotPath(40), SnapshotPath(60)}));
 }
 
 TEST_F(DamageTest, FailedSyncIsNeverTrusted) {
   node_.ApplyUpTo(60);
-  node_.disk().FailNext(SimFault::kSyncError, PathOf(60));
+  node_.disk().FailNext(SimFault::kSyncError, SnapshotPath(60));
   EXPECT_EQ(node_.Write().status().code(), StatusCode::kDataLoss);
-  EXPECT_EQ(node_.Files(), (std::vector<std::string>{PathOf(20), PathOf(40)}));
+  EXPECT_EQ(node_.Files(), (std::vector<std::string>{SnapshotPath(20), SnapshotPath(40)}));
 }
 
 TEST_F(DamageTest, SourceWhoseStateWasReplacedIsAborted) {
@@ -342,8 +291,8 @@ TEST_F(DamageTest, SourceWhoseStateWasReplacedIsAborted) {
 }
 
 TEST_F(DamageTest, ForeignNamesAreLeftAlone) {
-  const std::string stray = Concat(kDirectory, "/notes.txt");
-  const std::string almost = Concat(kDirectory, "/00000000000000zz.snap");
+  const std::string stray = Concat(kSnapshotDirectory, "/notes.txt");
+  const std::string almost = Concat(kSnapshotDirectory, "/00000000000000zz.snap");
   node_.disk().WriteRaw(stray, 0, "mine");
   node_.disk().WriteRaw(almost, 0, "mine");
   node_.Restart();
@@ -391,13 +340,17 @@ TEST_F(DamageTest, NewerFormatIsNotPassedOver) {
   EXPECT_EQ(node_.Load(21).status().code(), StatusCode::kUnimplemented);
 }
 
+std::string GoldenFile() {
+  std::ifstream file(std::string(MS_TEST_DATA) + "/snapshot_file_v1.snap", std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
 // The file is what Write made in format version 1. A new version adds a file and a test beside it.
 TEST(SnapshotStoreTest, GoldenFileIsReadableForEver) {
-  std::ifstream file(std::string(MS_TEST_DATA) + "/snapshot_file_v1.snap", std::ios::binary);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const std::string bytes = GoldenFile();
   ASSERT_FALSE(bytes.empty());
   Node node;
-  node.disk().WriteRaw(PathOf(60), 0, bytes);
+  node.disk().WriteRaw(SnapshotPath(60), 0, bytes);
   ASSERT_TRUE(node.Open().ok());
   const auto meta = node.Load(61);
   ASSERT_TRUE(meta.ok()) << meta.status();
@@ -407,6 +360,23 @@ TEST(SnapshotStoreTest, GoldenFileIsReadableForEver) {
   node.Restart();
   node.ApplyUpTo(60);
   EXPECT_EQ(node.Digest(), digest);
+}
+
+TEST(SnapshotStoreTest, GoldenFileIsWrittenAgainByteForByte) {
+  const std::string bytes = GoldenFile();
+  const std::optional<SnapshotFile> facts =
+      DecodeSnapshotTrailer(std::string_view(bytes).substr(bytes.size() - limits::kBlockBytes));
+  ASSERT_TRUE(facts.has_value());
+  EXPECT_FALSE(facts->received);
+  SnapshotMeta meta;
+  meta.applied_index = facts->applied_index;
+  meta.term = facts->term;
+  FakeSource source(meta, bytes.substr(0, facts->stream_bytes));
+  Node node;
+  ASSERT_TRUE(node.Open().ok());
+  ASSERT_TRUE(node.Await(node.store().Write(source)).ok());
+  EXPECT_EQ(node.disk().ReadDurable(SnapshotPath(60), 0, bytes.size()), bytes);
+  EXPECT_EQ(node.disk().FileSize(SnapshotPath(60)), bytes.size());
 }
 
 }  // namespace

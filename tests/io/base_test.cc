@@ -126,6 +126,25 @@ TEST(HashTest, DependsOnEveryByteAndOnTheSeed) {
   EXPECT_NE(MixSeed(1, 2), MixSeed(2, 1));
 }
 
+TEST(HashTest, PiecesGiveTheHashOfTheWhole) {
+  Prng prng(7);
+  std::string bytes(100'000, '\0');
+  for (char& byte : bytes) byte = static_cast<char>(prng.Below(256));
+  Hash64Stream stream;
+  for (const size_t size : {0u, 1u, 200u, 241u, 4096u, 70'001u, 100'000u}) {
+    for (const size_t piece_max : {1u, 300u, 20'000u, 200'000u}) {
+      const std::string_view whole = std::string_view(bytes).substr(0, size);
+      stream.Begin(size + 9);
+      for (std::string_view rest = whole; !rest.empty();) {
+        const size_t piece = std::min<size_t>(rest.size(), 1 + prng.Below(piece_max));
+        stream.Add(rest.substr(0, piece));
+        rest.remove_prefix(piece);
+      }
+      ASSERT_EQ(stream.Value(), Hash64(whole, size + 9)) << size << " in " << piece_max;
+    }
+  }
+}
+
 TEST(IdsTest, OrderCountAndHashLikeTheirNumbers) {
   const LogIndex five(5);
   EXPECT_LT(five, LogIndex(6));

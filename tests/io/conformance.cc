@@ -44,6 +44,24 @@ Task<StatusOr<std::string>> ReadString(Runtime& runtime, File& file, uint64_t bl
   co_return std::string(buffer.data(), *read);
 }
 
+// --- memory ------------------------------------------------------------------------------------
+
+Task<void> SharesMemory(Stage& stage) {
+  constexpr size_t kBytes = 3 * kBlock + sizeof(uint64_t);
+  StatusOr<std::unique_ptr<SharedMemory>> memory =
+      stage.runtime().MakeSharedMemory("metastore-test", kBytes);
+  CO_ASSERT(memory.ok());
+  StatusOr<std::unique_ptr<SharedMemory>> other =
+      stage.runtime().MakeSharedMemory("metastore-test", kBytes);
+  CO_ASSERT(other.ok());
+  const std::span<uint64_t> words = (*memory)->words();
+  CO_ASSERT(words.size() == kBytes / sizeof(uint64_t));
+  EXPECT_TRUE(std::ranges::all_of(words, [](uint64_t word) { return word == 0; }));
+  words.front() = words.back() = 7;
+  EXPECT_EQ((*other)->words().front(), 0u);
+}
+TEST_P(ConformanceTest, SharedMemoryIsZerosOfItsSizeAndItsMakersAlone) { Run(SharesMemory); }
+
 // --- files -------------------------------------------------------------------------------------
 
 Task<void> OpensByMode(Stage& stage) {

@@ -360,6 +360,37 @@ TEST(SimWorldTest, SleepsOfADeadProcessEndAtOnceWithItsOwnClockAhead) {
   EXPECT_EQ(world.Now(), now + Seconds(1));
 }
 
+io::Task<void> CountBlocks(io::Runtime& runtime, uint64_t& written) {
+  const Status ended = co_await AppendForEver(runtime, "/log", written);
+  EXPECT_EQ(ended.code(), StatusCode::kCancelled);
+}
+
+TEST(SimWorldTest, APausedProcessDoesNothingUntilItGoesOnOrDies) {
+  SimWorld world(6);
+  SimMachine& machine = world.AddMachine("a");
+  io::Runtime& runtime = *machine.StartProcess()[0];
+  io::Gate gate(runtime.scheduler());
+  uint64_t written = 0;
+  gate.Spawn("append", io::ReadyClass::kClient, CountBlocks(runtime, written));
+  world.RunFor(Milliseconds(10));
+  machine.Pause();
+  const uint64_t before = written;
+  EXPECT_GT(before, 10u);
+  world.RunFor(Seconds(5));
+  EXPECT_EQ(written, before);
+  EXPECT_EQ(machine.disk().in_flight(), 0u);  // what was asked of the disk has completed
+  machine.Resume();
+  world.RunFor(Milliseconds(10));
+  EXPECT_GT(written, before + 10);
+  machine.Pause();
+  world.RunFor(Seconds(1));
+  machine.KillProcess();
+  machine.DrainDead();
+  EXPECT_EQ(gate.running(), 0u);
+  machine.EndProcess();
+  EXPECT_FALSE(machine.paused());
+}
+
 io::Task<void> UseEverything(io::Runtime& runtime, std::vector<StatusCode>& codes) {
   const Status made = co_await runtime.MakeDirectories("/late");
   codes.push_back(made.code());

@@ -30,11 +30,12 @@ void Cluster::Boot(Node& node) {
   config.id = node.id;
   config.seed = options_.seed * 1000 + node.id.value() * 100 + ++node.boots;
   options_.configure(config);
-  node.view = std::make_unique<TailLog>(node.start.last, SIZE_MAX);
+  node.view = std::make_unique<TailLog>(node.start.last, options_.tail_bytes);
   std::vector<Entry> entries = node.entries;
   node.view->Append(entries);
+  node.view->Retain(node.store.last.index);
   if (node.store.last.index > LogIndex()) node.view->SetSnapshot(node.store);
-  InitialState state{node.hard, node.store.conf, node.store.last.index};
+  InitialState state{node.hard, node.store.conf, node.store.last.index, node.boots == 1};
   state.hard_state.commit = std::max(state.hard_state.commit, state.applied);
   node.core = std::make_unique<RaftCore>(config, *node.view, state);
   node.commit_seen = node.core->commit();
@@ -55,6 +56,7 @@ ProposeResult Cluster::Propose(uint64_t id, const std::string& value) {
   Payload payload(value);
   const ProposeResult result = core(id).Propose({&payload, 1});
   Pump(id);
+  if (core(id).is_leader()) CheckQuota(node(id));
   return result;
 }
 
@@ -85,6 +87,7 @@ void Cluster::Pump(uint64_t id) {
     CheckReads(n, ready.reads);
   }
   if (n.view->TakeSnapshotWanted()) Snapshot(id);
+  if (std::optional<TailLog::Wanted> wanted = n.view->TakeWanted()) n.wanted = wanted;
   Check(n);
 }
 
@@ -152,6 +155,25 @@ void Cluster::Persist(Node& node, const AppendTask& task) {
   node.entries.insert(node.entries.end(), task.entries.begin(), task.entries.end());
 }
 
+bool Cluster::Fetch(uint64_t id) {
+  Node& n = node(id);
+  if (n.core == nullptr || !n.wanted) return false;
+  const TailLog::Wanted wanted = *std::exchange(n.wanted, std::nullopt);
+  std::vector<Entry> entries;
+  size_t bytes = 0;
+  for (const Entry& entry : n.entries) {
+    if (entry.index < wanted.begin || entry.index >= wanted.end) continue;
+    bytes += EntryBytes(entry);
+    if (bytes > wanted.bytes_max && !entries.empty()) break;
+    entries.push_back(entry);
+  }
+  ++n.fetches;
+  n.view->Refill(std::move(entries));
+  n.core->EntriesFetched();
+  Pump(id);
+  return true;
+}
+
 bool Cluster::Apply(uint64_t id) {
   Node& n = node(id);
   if (n.core == nullptr || n.applies.empty()) return false;
@@ -159,6 +181,7 @@ bool Cluster::Apply(uint64_t id) {
   n.applies.pop_front();
   for (const Entry& entry : task.entries) ApplyEntry(n, entry);
   n.core->ApplyDone(task.entries.back().index);
+  n.view->Retain(n.store.last.index);
   Pump(id);
   return true;
 }
@@ -202,6 +225,7 @@ void Cluster::Settle() {
       Pump(id);
       while (Flush(id)) worked = true;
       while (Apply(id)) worked = true;
+      while (Fetch(id)) worked = true;
     }
     if (!worked) return;
   }
@@ -226,6 +250,7 @@ void Cluster::Crash(uint64_t id, size_t written) {
   n.unsynced.reset();
   n.appends.clear();
   n.applies.clear();
+  n.wanted.reset();
   n.core.reset();
   n.view.reset();
 }

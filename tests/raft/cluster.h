@@ -5,9 +5,10 @@
 // Checks for itself, after everything (cluster_safety.cc): one leader a term, who has all that is
 // committed; equal ids of entries mean equal entries after equal ones; an index is committed and
 // applied with the same entry everywhere, and when it is first committed a majority of each half of
-// the membership has it durable; terms and commits never fall; a read is never served below what
-// was committed anywhere when it was asked for. A crash loses what was not durable, and the
-// unsynced tail of what need not be.
+// the membership has it durable, by a leader whose own term the entry is of; one membership change
+// at a time; terms begin with candidates, terms and commits never fall; the quota is exact; a read
+// is never served below what was committed anywhere when it was asked for. A crash loses what was
+// not durable, and the unsynced tail of what need not be.
 #pragma once
 
 #include <deque>
@@ -32,6 +33,8 @@ class Cluster {
     uint64_t seed = 1;
     // Set to change what every node's core is made with.
     std::function<void(Config&)> configure = [](Config&) {};
+    size_t tail_bytes = SIZE_MAX;  // of its log that a node keeps in memory (TailLog)
+    bool forged = true;  // the test makes messages of its own, also of terms that nobody began
     // Is told what does not hold; without one the test fails.
     std::function<void(const std::string&)> broken;
   };
@@ -55,13 +58,15 @@ class Cluster {
     std::unique_ptr<RaftCore> core;
     std::deque<Append> appends;
     std::deque<ApplyTask> applies;
-    std::map<LogIndex, Term> log;  // what the core has, as its append tasks say
+    std::optional<TailLog::Wanted> wanted;  // to be read from the disk
+    std::map<LogIndex, Term> log;           // what the core has, as its append tasks say
     LogIndex commit_seen;
     Term term_seen;
     std::vector<ReadState> reads;
     std::vector<std::string>
         values;  // of the entries applied since the start, for tests to look at
     size_t synced_writes = 0;
+    size_t fetches = 0;
     uint64_t boots = 0;
   };
 
@@ -82,6 +87,7 @@ class Cluster {
   // Single steps; false when there was nothing to do.
   bool Flush(uint64_t id);  // the oldest append task becomes durable
   bool Apply(uint64_t id);  // the oldest apply task is done
+  bool Fetch(uint64_t id);  // what the core wants from the disk comes
   bool Deliver(size_t at);  // the message at this place of the network
   void Pump(uint64_t id);   // after calling a core directly
   // Everything until nothing is left: messages in order, disks and state machines at once.
@@ -113,10 +119,12 @@ class Cluster {
   // --- cluster_safety.cc
   void Demand(bool holds, const std::string& what);
   void NoteAppend(Node& node, const AppendTask& task);
+  void NoteChange(const Node& node, const Entry& change);
   void NoteApplied(const Node& node, const Entry& entry);
   void Check(Node& node);
   void CheckCommit(Node& node);
   void CheckLeader(const Node& node);
+  void CheckQuota(const Node& node);
   bool Durable(const Node& node, EntryId id) const;
   bool DurableOnMajority(const std::vector<NodeId>& voters, EntryId id) const;
 
@@ -130,6 +138,7 @@ class Cluster {
   std::map<LogIndex, Term> committed_;                       // by anybody
   std::map<ReadToken, LogIndex> reads_;  // the least index each may be served at
   LogIndex committed_anywhere_;
+  Term term_anywhere_{1};
 };
 
 }  // namespace metastore::raft

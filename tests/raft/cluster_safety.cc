@@ -29,6 +29,19 @@ void Cluster::NoteAppend(Node& node, const AppendTask& task) {
            Concat("two entries ", entry.term.value(), "/", entry.index.value(), ", one on ",
                   node.id.value()));
     node.log[entry.index] = entry.term;
+    if (entry.type != EntryType::kNormal && entry.term == node.core->term())
+      NoteChange(node, entry);
+  }
+}
+
+// One membership change at a time (thesis 4.1), judged by who proposes it.
+void Cluster::NoteChange(const Node& node, const Entry& change) {
+  if (!node.core->is_leader()) return;
+  for (auto at = node.log.upper_bound(node.core->applied()); at->first < change.index; ++at) {
+    const auto entry = entries_.find({at->second, at->first});
+    Demand(entry == entries_.end() || entry->second.second.type == EntryType::kNormal,
+           Concat(node.id.value(), " proposes change ", change.index.value(), " while change ",
+                  at->first.value(), " is not applied"));
   }
 }
 
@@ -46,6 +59,11 @@ void Cluster::Check(Node& node) {
   const RaftCore& core = *node.core;
   Demand(core.term() >= node.term_seen && core.term() >= node.hard.term,
          Concat("the term fell on ", node.id.value()));
+  // Terms begin with a candidate; votes, pre-votes and answers only spread them.
+  const bool began = core.role() == Role::kCandidate || core.is_leader();
+  Demand(core.term() <= term_anywhere_ || began || options_.forged,
+         Concat("nobody began term ", core.term().value(), " of ", node.id.value()));
+  term_anywhere_ = std::max(term_anywhere_, core.term());
   node.term_seen = core.term();
   Demand(core.applied() <= core.commit(), Concat("applied passes commit on ", node.id.value()));
   CheckCommit(node);
@@ -62,6 +80,8 @@ void Cluster::CheckCommit(Node& node) {
            Concat(node.id.value(), " commits another entry at ", at->first.value()));
     if (!first || !node.core->is_leader() || at->first != commit) continue;
     const EntryId id{at->second, at->first};
+    Demand(id.term == node.core->term(),
+           Concat(node.id.value(), " commits entry ", commit.value(), " of an earlier term"));
     const ConfState conf = node.core->conf();
     Demand(DurableOnMajority(conf.voters, id) && DurableOnMajority(conf.voters_outgoing, id),
            Concat("no majority has committed entry ", commit.value(), " durable"));
@@ -86,6 +106,19 @@ void Cluster::CheckLeader(const Node& node) {
            Concat("leader ", node.id.value(), " of term ", term.value(), " lacks committed entry ",
                   entry->first.value()));
   }
+}
+
+// The quota is what clients gave this log and is not applied yet (trap 45).
+void Cluster::CheckQuota(const Node& node) {
+  size_t bytes = 0;
+  for (auto at = node.log.upper_bound(node.core->applied()); at != node.log.end(); ++at) {
+    const auto entry = entries_.find({at->second, at->first});
+    if (entry == entries_.end()) return;  // of before the first snapshot
+    bytes += entry->second.second.payload.size();
+  }
+  const size_t counted = node.core->GetStatus().uncommitted_bytes;
+  Demand(counted == bytes,
+         Concat(node.id.value(), " counts ", counted, " bytes uncommitted of ", bytes));
 }
 
 bool Cluster::Durable(const Node& node, EntryId id) const {

@@ -240,8 +240,8 @@ void InteractionEnv::AddNode(const Directive& directive) {
     Demand(false, StdView(valid.ok() ? fits.message() : valid.message()));
     return;
   }
-  node->core =
-      std::make_unique<RaftCore>(config, *node->log, InitialState{HardState(), start.conf, index});
+  node->core = std::make_unique<RaftCore>(
+      config, *node->log, InitialState{.conf = start.conf, .applied = index, .first_start = true});
   node->hard.commit = index;
   nodes_.push_back(std::move(node));
 }
@@ -278,6 +278,7 @@ void InteractionEnv::ProposeConfChange(const Directive& directive, Node& node) {
     case ProposeCode::kNotLeader:
     case ProposeCode::kQuotaFull:
     case ProposeCode::kTransferInProgress:
+    case ProposeCode::kLearnerNotReady:
       break;
   }
   error_ = kDropped;

@@ -3,6 +3,9 @@
 // clusters in which the later members begin empty.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <optional>
+
 #include "tests/raft/cluster.h"
 
 namespace metastore::raft {
@@ -259,6 +262,84 @@ TEST(Membership, MembershipsNeedALogStartOfTheirOwn) {
   InitialState state;
   state.conf.voters = {NodeId(1)};
   EXPECT_DEATH(RaftCore(config, log, state), "CHECK failed");
+}
+
+// A cluster of 3 voters and the learner 4, who heard of nothing but its first snapshot or less.
+class Promotion : public testing::Test {
+ protected:
+  Promotion() {
+    Cluster::Options options;
+    options.nodes = 4;
+    options.configure = [](Config& config) { config.learner_ready_percent = 90; };
+    cluster_.emplace(options);
+    cluster_->Elect(1);
+    cluster_->Settle();
+    cluster_->lost = [](const Message& m) { return m.to == NodeId(4) || m.from == NodeId(4); };
+    EXPECT_EQ(Propose(1, {{ConfChangeKind::kAddLearner, NodeId(4)}}), ProposeCode::kAccepted);
+    for (int i = 0; i < 100; ++i) Append();
+  }
+  void Append() {
+    cluster_->Propose(1, "x");
+    cluster_->Settle();
+  }
+  void Hear() {
+    cluster_->lost = [](const Message&) { return false; };
+    for (int i = 0; i < 3; ++i) {
+      cluster_->Tick(1);
+      cluster_->Settle();
+    }
+  }
+  ProposeCode Propose(uint64_t id, std::vector<ConfChangeStep> steps) {
+    const ProposeCode code = cluster_->core(id).ProposeConfChange({{}, std::move(steps), ""}).code;
+    cluster_->Pump(id);
+    cluster_->Settle();
+    return code;
+  }
+  bool Votes(uint64_t id) {
+    const std::vector<NodeId> voters = cluster_->core(1).conf().voters;
+    return std::find(voters.begin(), voters.end(), NodeId(id)) != voters.end();
+  }
+
+  std::optional<Cluster> cluster_;
+};
+
+TEST_F(Promotion, OfALearnerFarBehindIsRefusedAndAppendsNothing) {
+  // Trap 15.
+  const LogIndex before = cluster_->core(1).last_index();
+  EXPECT_EQ(Propose(1, {{ConfChangeKind::kAddVoter, NodeId(4)}}), ProposeCode::kLearnerNotReady);
+  EXPECT_EQ(cluster_->core(1).last_index(), before);
+  Hear();
+  EXPECT_EQ(Propose(1, {{ConfChangeKind::kAddVoter, NodeId(4)}}), ProposeCode::kAccepted);
+  EXPECT_TRUE(Votes(4));
+}
+
+TEST_F(Promotion, NeedsTheShareOfTheLogThatIsConfigured) {
+  Hear();
+  const uint64_t had = cluster_->core(1).last_index().value();
+  cluster_->lost = [](const Message& m) { return m.from == NodeId(4); };
+  // While it has no less than nine tenths.
+  while (had * 10 >= (cluster_->core(1).last_index().value() + 1) * 9) Append();
+  EXPECT_EQ(Propose(1, {{ConfChangeKind::kUpdate, NodeId(4)}}), ProposeCode::kAccepted);
+  EXPECT_EQ(Propose(1, {{ConfChangeKind::kAddVoter, NodeId(4)}}), ProposeCode::kLearnerNotReady);
+}
+
+TEST_F(Promotion, AmongOtherStepsIsJudgedToo) {
+  EXPECT_EQ(
+      Propose(1, {{ConfChangeKind::kRemove, NodeId(3)}, {ConfChangeKind::kAddVoter, NodeId(4)}}),
+      ProposeCode::kLearnerNotReady);
+}
+
+TEST_F(Promotion, ThatAFollowerForwardsIsRefusedByTheLeader) {
+  EXPECT_EQ(Propose(2, {{ConfChangeKind::kAddVoter, NodeId(4)}}), ProposeCode::kForwarded);
+  EXPECT_FALSE(Votes(4));
+  Hear();
+  EXPECT_EQ(Propose(2, {{ConfChangeKind::kAddVoter, NodeId(4)}}), ProposeCode::kForwarded);
+  EXPECT_TRUE(Votes(4));
+}
+
+TEST_F(Promotion, OfAStrangerOrRemovalOfALearnerIsNoMatterOfItsLog) {
+  EXPECT_EQ(Propose(1, {{ConfChangeKind::kRemove, NodeId(4)}}), ProposeCode::kAccepted);
+  EXPECT_EQ(Propose(1, {{ConfChangeKind::kAddVoter, NodeId(4)}}), ProposeCode::kAccepted);
 }
 
 }  // namespace

@@ -19,7 +19,7 @@
 namespace metastore::raft {
 namespace {
 
-constexpr uint64_t kSeedsMax = 20;
+constexpr uint64_t kSeedsMax = 150;
 constexpr int kAttemptsMax = 150;
 constexpr int kSteps = 3000;
 
@@ -68,13 +68,13 @@ class MutationTest : public testing::TestWithParam<MutationName<Mutation>> {
     const char* more = std::getenv("MS_RAFT_SEEDS");
     const uint64_t last = kSeedsMax + (more == nullptr ? 0 : std::strtoull(more, nullptr, 10));
     for (uint64_t seed = 1; seed <= last; ++seed) {
-      for (const bool safe : {true, false}) {
-        const std::optional<RecordedRun> run = FindFailure({seed, safe}, kSteps);
+      for (const Elections elections : {Elections::kSafe, Elections::kPlain, Elections::kLeases}) {
+        const std::optional<RecordedRun> run = FindFailure({seed, elections}, kSteps);
         if (!run) continue;
         const RecordedRun least = Shrink(*run, kAttemptsMax);
         EXPECT_LE(least.steps.size(), run->steps.size());
         EXPECT_FALSE(least.broken.empty());
-        return Concat("seed ", seed, safe ? "" : " plain", ", step ", run->steps.size(), ": ",
+        return Concat("seed ", seed, " ", Name(elections), ", step ", run->steps.size(), ": ",
                       least.broken);
       }
     }

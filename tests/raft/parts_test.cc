@@ -270,6 +270,8 @@ TEST(Config, EveryProblemIsListed) {
   config.election_ticks = 0;
   config.check_quorum = false;
   config.read_mode = ReadMode::kLease;
+  config.lease_margin_ticks = 0;
+  config.learner_ready_percent = 101;
   config.message_bytes_max = 0;
   config.inflight_messages_max = 0;
   config.uncommitted_bytes_max = 0;
@@ -278,10 +280,11 @@ TEST(Config, EveryProblemIsListed) {
   const Status status = config.Validate();
   EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
   const std::string text(StdView(status.message()));
-  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 8) << text;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 11) << text;
   for (const char* name :
-       {"id", "heartbeat_ticks", "election_ticks", "read_mode", "message_bytes_max",
-        "inflight_messages_max", "uncommitted_bytes_max", "apply_bytes_max", "reads_max"}) {
+       {"id", "heartbeat_ticks", "election_ticks", "read_mode", "at least 1", "less than",
+        "learner_ready_percent", "message_bytes_max", "inflight_messages_max",
+        "uncommitted_bytes_max", "apply_bytes_max", "reads_max"}) {
     EXPECT_NE(text.find(name), std::string::npos) << name;
   }
   config = Config();

@@ -14,7 +14,7 @@
 namespace metastore::raft {
 namespace {
 
-constexpr int kSteps = 6000;
+constexpr int kSteps = 4000;
 constexpr int kAttemptsMax = 5000;  // of shrinking
 
 uint64_t Environment(const char* name) {
@@ -23,14 +23,14 @@ uint64_t Environment(const char* name) {
 }
 
 // MS_RAFT_SEEDS in the environment runs that many more; MS_RAFT_SEED only that one.
-void RunSeeds(uint64_t first, bool safe_elections) {
+void RunSeeds(uint64_t first, Elections elections) {
   uint64_t count = 150 + Environment("MS_RAFT_SEEDS");
   if (const uint64_t only = Environment("MS_RAFT_SEED"); only != 0) {
     first = only;
     count = 1;
   }
   for (uint64_t seed = first; seed < first + count; ++seed) {
-    const RunOptions options{seed, safe_elections};
+    const RunOptions options{seed, elections};
     RandomRun run(options);
     run.Draw(kSteps);
     if (run.record().broken.empty()) continue;
@@ -42,8 +42,11 @@ void RunSeeds(uint64_t first, bool safe_elections) {
   }
 }
 
-TEST(RandomCluster, IsSafeAndRecoversWithPreVoteAndCheckQuorum) { RunSeeds(1, true); }
-TEST(RandomCluster, IsSafeAndRecoversWithPlainElections) { RunSeeds(1000001, false); }
+TEST(RandomCluster, IsSafeAndRecoversWithPreVoteAndCheckQuorum) { RunSeeds(1, Elections::kSafe); }
+TEST(RandomCluster, IsSafeAndRecoversWithPlainElections) { RunSeeds(1000001, Elections::kPlain); }
+TEST(RandomCluster, IsSafeAndRecoversWithLeasesOfDriftingClocks) {
+  RunSeeds(2000001, Elections::kLeases);
+}
 
 TEST(RandomCluster, TheRunsElectCommitAndSurviveFaults) {
   constexpr uint64_t kRuns = 24;
@@ -51,7 +54,7 @@ TEST(RandomCluster, TheRunsElectCommitAndSurviveFaults) {
   size_t leaders = 0;
   size_t crashes = 0;
   for (uint64_t seed = 1; seed <= kRuns; ++seed) {
-    RandomRun run({seed, true});
+    RandomRun run({seed, Elections::kSafe});
     run.Draw(kSteps);
     ASSERT_EQ(run.record().broken, "");
     committed += run.cluster().committed_anywhere().value();
@@ -65,7 +68,7 @@ TEST(RandomCluster, TheRunsElectCommitAndSurviveFaults) {
 }
 
 TEST(RandomScript, ARunIsTheSameWhenItsTextIsReplayed) {
-  RandomRun run({7, true});
+  RandomRun run({7, Elections::kLeases});
   run.Draw(2000);
   ASSERT_EQ(run.record().broken, "");
   const std::string text = ScriptText(run.record());
@@ -82,7 +85,7 @@ TEST(RandomScript, WhatIsNoStepIsRefused) {
   for (const std::string line : {"dance 1", "tick", "deliver 1 2", "change 1 x2 transition=auto",
                                  "change 1 v2 transition=soon"}) {
     const StatusOr<std::vector<Directive>> script =
-        ParseScript("cluster seed=1 safe-elections=true\n" + line + "\n----\nok\n");
+        ParseScript("cluster seed=1 elections=safe\n" + line + "\n----\nok\n");
     ASSERT_TRUE(script.ok());
     EXPECT_FALSE(ParseRun(script->front()).ok()) << line;
   }

@@ -3,6 +3,16 @@
 #include <algorithm>
 
 namespace metastore::raft {
+namespace {
+
+constexpr int kElectionTicks = 5;
+constexpr int kLeaseMarginTicks = 2;
+// What Config says of the margin.
+constexpr uint64_t kFastestTick = 1000;
+constexpr uint64_t kSlowestTick =
+    kFastestTick + kFastestTick * (kLeaseMarginTicks - 1) / (kElectionTicks - kLeaseMarginTicks);
+
+}  // namespace
 
 Cluster::Options RandomRun::MakeOptions() {
   const uint64_t seed = record_.options.seed;
@@ -10,10 +20,13 @@ Cluster::Options RandomRun::MakeOptions() {
   options.nodes = 3 + 2 * (seed / 4 % 3);
   options.voters = 3 - (seed % 5 == 0 ? 2 : 0);
   options.seed = seed;
-  options.configure = [safe = record_.options.safe_elections, seed](Config& config) {
-    config.election_ticks = 5;
-    config.pre_vote = safe;
-    config.check_quorum = safe;
+  options.forged = false;
+  if (seed % 3 == 1) options.tail_bytes = 100;
+  options.configure = [elections = record_.options.elections, seed](Config& config) {
+    config.election_ticks = kElectionTicks;
+    config.lease_margin_ticks = kLeaseMarginTicks;
+    config.pre_vote = config.check_quorum = elections != Elections::kPlain;
+    if (elections == Elections::kLeases) config.read_mode = ReadMode::kLease;
     // Small limits, so that every window fills.
     config.inflight_messages_max = 2 + seed % 3;
     config.message_bytes_max = 100 + 50 * (seed % 4);
@@ -31,9 +44,37 @@ RandomRun::RandomRun(RunOptions options)
     : record_{options, {}, ""},
       prng_(options.seed),
       wildness_(options.seed % 4),
-      churn_(options.seed % 6 == 5),
       cluster_(MakeOptions()) {
   cluster_.lost = [this](const Message& message) { return Cut(message); };
+  if (options.elections == Elections::kLeases) SetClocks();
+}
+
+void RandomRun::SetClocks() {
+  for (uint64_t id = 1; id <= cluster_.size(); ++id) {
+    const bool extreme = prng_.Chance(4, 5);
+    const uint64_t drift = prng_.Below(kSlowestTick - kFastestTick);
+    const uint64_t period =
+        extreme ? (drift % 2 == 0 ? kFastestTick : kSlowestTick) : kFastestTick + drift;
+    clocks_.push_back({period, 1 + prng_.Below(period)});
+  }
+}
+
+void RandomRun::PassTime(uint64_t duration, uint64_t paused) {
+  if (clocks_.empty()) return;
+  const uint64_t end = now_ + duration;
+  if (paused != 0) clocks_.at(paused - 1).next += duration;
+  while (true) {
+    const auto first =
+        std::min_element(clocks_.begin(), clocks_.end(),
+                         [](const Clock& a, const Clock& b) { return a.next < b.next; });
+    if (first->next > end) break;
+    first->next += first->period;
+    cluster_.Tick(1 + static_cast<uint64_t>(first - clocks_.begin()));
+  }
+  now_ = end;
+  if (paused == 0 || !cluster_.up(paused)) return;
+  cluster_.core(paused).DropLease();
+  cluster_.Pump(paused);
 }
 
 bool RandomRun::Cut(const Message& message) const {
@@ -56,84 +97,6 @@ void RandomRun::Do(RandomStep step) {
   Execute(record_.steps.back());
 }
 
-uint64_t RandomRun::AnyUp() {
-  const uint64_t from = AnyNode();
-  for (uint64_t i = 0; i < cluster_.size(); ++i) {
-    const uint64_t id = 1 + (from + i) % cluster_.size();
-    if (cluster_.up(id)) return id;
-  }
-  return from;
-}
-
-uint64_t RandomRun::LeaderOrAny() {
-  const uint64_t leader = cluster_.Leader();
-  return leader != 0 && prng_.Chance(9, 10) ? leader : AnyUp();
-}
-
-RandomStep RandomRun::DrawStep() {
-  if (churn_ && prng_.Chance(1, 12)) return DrawChurnStep();
-  if (prng_.Chance(1, 400)) {
-    const bool heal = partition_ != 0;
-    return {.kind = StepKind::kPartition, .a = heal ? 0 : prng_.Below(1 << cluster_.size())};
-  }
-  const uint64_t kind = prng_.Below(1000);
-  if (kind < 540) return DrawNetworkStep();
-  if (kind < 700) return {.kind = StepKind::kFlush, .a = AnyNode()};
-  if (kind < 800) return {.kind = StepKind::kApply, .a = AnyNode()};
-  if (kind < 880) return {.kind = StepKind::kTick, .a = AnyNode()};
-  if (kind < 950) return {.kind = StepKind::kPropose, .a = LeaderOrAny(), .b = ++values_};
-  if (kind < 975) return {.kind = StepKind::kRead, .a = AnyUp(), .b = ++reads_};
-  if (prng_.Chance(1, 4 - wildness_)) return DrawRareStep();
-  return DrawNetworkStep();
-}
-
-RandomStep RandomRun::DrawNetworkStep() {
-  const size_t size = cluster_.network().size();
-  if (size > 300) return {.kind = StepKind::kTrim};
-  // Mostly the oldest, so that something happens; sometimes any.
-  const size_t at = prng_.Chance(3, 4) || size == 0 ? 0 : prng_.Below(size);
-  const uint64_t fate = prng_.Below(100);
-  if (fate < 2 * wildness_) return {.kind = StepKind::kDrop, .a = at};
-  if (fate < 3 * wildness_) return {.kind = StepKind::kRepeat, .a = at};
-  return {.kind = StepKind::kDeliver, .a = at};
-}
-
-RandomStep RandomRun::DrawRareStep() {
-  const uint64_t kind = prng_.Below(40);
-  if (kind < 4) return {.kind = StepKind::kCrash, .a = AnyNode(), .b = prng_.Below(4)};
-  if (kind < 18) return {.kind = StepKind::kRestart, .a = AnyNode()};
-  if (kind < 22) return {.kind = StepKind::kSnapshot, .a = AnyUp()};
-  if (kind < 28) return DrawChange();
-  if (kind < 31) return {.kind = StepKind::kTransfer, .a = LeaderOrAny(), .b = AnyNode()};
-  if (kind < 34) {
-    constexpr StepKind kReports[] = {StepKind::kReportUnreachable, StepKind::kReportSnapshotDone,
-                                     StepKind::kReportSnapshotFailed};
-    return {.kind = kReports[prng_.Below(3)], .a = LeaderOrAny(), .b = AnyNode()};
-  }
-  if (kind < 36) return {.kind = StepKind::kStepDown, .a = AnyUp()};
-  if (kind < 38) return {.kind = StepKind::kForgetLeader, .a = AnyUp()};
-  return {.kind = StepKind::kCampaign, .a = AnyUp()};
-}
-
-RandomStep RandomRun::DrawChurnStep() {
-  const uint64_t id = AnyNode();
-  if (!cluster_.up(id)) return {.kind = StepKind::kRestart, .a = id};
-  const uint64_t kind = prng_.Below(8);
-  if (kind < 3) return {.kind = StepKind::kCrash, .a = id, .b = prng_.Below(2)};
-  if (kind < 6) return {.kind = StepKind::kCampaign, .a = id};
-  return {.kind = StepKind::kPropose, .a = LeaderOrAny(), .b = ++values_};
-}
-
-RandomStep RandomRun::DrawChange() {
-  RandomStep step{.kind = StepKind::kChange, .a = LeaderOrAny()};
-  const uint64_t count = prng_.Below(3);  // none: leave a joint membership
-  for (uint64_t i = 0; i < count; ++i) {
-    step.changes.push_back({static_cast<ConfChangeKind>(prng_.Below(4)), NodeId(AnyNode())});
-  }
-  if (count > 0) step.transition = static_cast<ConfTransition>(prng_.Below(3));
-  return step;
-}
-
 void RandomRun::Execute(const RandomStep& step) {
   switch (step.kind) {
     case StepKind::kDeliver:
@@ -151,8 +114,17 @@ void RandomRun::Execute(const RandomStep& step) {
     case StepKind::kApply:
       cluster_.Apply(step.a);
       return;
+    case StepKind::kFetch:
+      cluster_.Fetch(step.a);
+      return;
     case StepKind::kTick:
       cluster_.Tick(step.a);
+      return;
+    case StepKind::kTime:
+      PassTime(step.a, 0);
+      return;
+    case StepKind::kPause:
+      PassTime(step.b, step.a);
       return;
     case StepKind::kCrash:
       cluster_.Crash(step.a, step.b);
@@ -162,6 +134,9 @@ void RandomRun::Execute(const RandomStep& step) {
       return;
     case StepKind::kSnapshot:
       cluster_.Snapshot(step.a);
+      return;
+    case StepKind::kSettle:
+      SettleAmong(step.a);
       return;
     case StepKind::kRecover:
       Recover();
@@ -178,6 +153,23 @@ void RandomRun::Execute(const RandomStep& step) {
     case StepKind::kCampaign:
       if (cluster_.up(step.a)) ExecuteOnNode(step);
       return;
+  }
+}
+
+void RandomRun::SettleAmong(uint64_t mask) {
+  constexpr int kDeliveriesMax = 1000;
+  const auto among = [mask](NodeId id) { return (mask >> (id.value() - 1) & 1) != 0; };
+  const auto near = [&among](const Message& m) { return among(m.from) && among(m.to); };
+  for (int i = 0; i < kDeliveriesMax && record_.broken.empty(); ++i) {
+    for (uint64_t id = 1; id <= cluster_.size(); ++id) {
+      while (among(NodeId(id)) &&
+             (cluster_.Flush(id) || cluster_.Apply(id) || cluster_.Fetch(id))) {
+      }
+    }
+    const std::vector<Message>& network = cluster_.network();
+    const auto at = std::find_if(network.begin(), network.end(), near);
+    if (at == network.end()) return;
+    cluster_.Deliver(static_cast<size_t>(at - network.begin()));
   }
 }
 

@@ -4,18 +4,23 @@
 // A seed decides how many nodes there are (3, 5 or 7, at first at most three of them voters), how
 // small the limits, how many the faults, and every step: ticks, deliveries in any order, losses,
 // repeats, partitions, flushes and applies one at a time, crashes with a random part of the waiting
-// writes durable, restarts, compactions, membership changes, transfers, reads. A recorded step
-// names nodes and places, so that it can be carried out, or do nothing, wherever others were left
-// out.
+// writes durable, restarts, compactions, membership changes, transfers, reads. Steps come in moods
+// of some hundred (random_draw.cc): each has its own mix, and nodes whose disk, state machine or
+// links are slow, so that what goes wrong only together meets. A recorded step names nodes and
+// places, so that it can be carried out, or do nothing, wherever others were left out.
+//
+// A run with leases has clocks: time passes for all nodes, whose ticks are as much longer or
+// shorter than each other's as the margin of the leases allows, and no more.
 //
 // As text a run is one block in the format of the recorded scripts:
-//   cluster seed=17 safe-elections=true
+//   cluster seed=17 elections=safe
 //   tick 1
 //   deliver 0
 //   ----
 //   term 3 has leaders 1 and 2
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -36,7 +41,10 @@ enum class StepKind : uint8_t {
                // other
   kFlush,      // the oldest append task of node `a`
   kApply,
+  kFetch,
   kTick,
+  kTime,     // `a` thousandths of the fastest clock's tick pass
+  kPause,    // likewise `b`, which node `a` does not see: it drops its lease
   kPropose,  // value `b` at `a`
   kRead,     // token `b` at `a`
   kCrash,    // `a`, after the first `b` waiting writes
@@ -50,6 +58,7 @@ enum class StepKind : uint8_t {
   kStepDown,
   kForgetLeader,
   kCampaign,
+  kSettle,   // the nodes of bit mask `a`, among themselves, until nothing is left
   kRecover,  // no more faults: all nodes run, all messages arrive, time passes, a value is applied
 };
 
@@ -61,9 +70,15 @@ struct RandomStep {
   ConfTransition transition = ConfTransition::kAuto;
 };
 
+enum class Elections : uint8_t {
+  kSafe,    // pre-vote and check-quorum
+  kPlain,   // neither
+  kLeases,  // both, and lease reads
+};
+
 struct RunOptions {
   uint64_t seed = 1;
-  bool safe_elections = true;  // pre-vote and check-quorum
+  Elections elections = Elections::kSafe;
 };
 
 struct RecordedRun {
@@ -83,33 +98,61 @@ class RandomRun {
   const Cluster& cluster() const { return cluster_; }
 
  private:
+  struct Clock {
+    uint64_t period = 0;  // of a tick, in thousandths of the fastest clock's
+    uint64_t next = 0;    // tick
+  };
+  // Bit masks: bit 0 is node 1.
+  struct Mood {
+    size_t mix = 0;
+    uint64_t steps_left = 0;
+    uint64_t slow_disks = 0;
+    uint64_t slow_applies = 0;
+    uint64_t far = 0;  // messages between these and the others take long
+  };
+
   Cluster::Options MakeOptions();
+  void SetClocks();
   void Do(RandomStep step);
   void Execute(const RandomStep& step);
   void ExecuteOnNode(const RandomStep& step);
   void ExecuteOnNetwork(const RandomStep& step);
   bool Cut(const Message& message) const;
+  void PassTime(uint64_t duration, uint64_t paused);
+  void SettleAmong(uint64_t mask);
+
+  // --- random_draw.cc
+  void DrawMood();
   RandomStep DrawStep();
+  RandomStep DrawTime();
+  RandomStep DrawSettle();
   RandomStep DrawNetworkStep();
-  RandomStep DrawRareStep();
-  RandomStep DrawChurnStep();
+  size_t DrawMessage();
   RandomStep DrawChange();
+  RandomStep DrawReport();
+  RandomStep DrawPartition();
   uint64_t AnyNode() { return 1 + prng_.Below(cluster_.size()); }
+  // The first from a random one on that is `like`; if none is, any.
+  uint64_t AnyLike(const std::function<bool(uint64_t)>& like);
   uint64_t AnyUp();
   uint64_t LeaderOrAny();
+
   void Recover();
   bool MembersHave(uint64_t leader, LogIndex index);
 
   RecordedRun record_;
   Prng prng_;
   uint64_t wildness_;  // 0: hardly a fault, 3: many
-  bool churn_;         // leaders come and go, nodes crash and restart all the time
   Cluster cluster_;
+  std::vector<Clock> clocks_;  // of a run with leases
+  uint64_t now_ = 0;
+  Mood mood_;
   uint64_t partition_ = 0;
   uint64_t values_ = 0;
   uint64_t reads_ = 0;
 };
 
+std::string_view Name(Elections elections);
 std::string ScriptText(const RecordedRun& run);
 // Errors: kInvalidArgument   a line that is no step
 StatusOr<RecordedRun> ParseRun(const Directive& directive);

@@ -31,7 +31,10 @@ constexpr auto kStepNames = std::to_array<StepName>({
     {StepKind::kPartition, "partition", 1},
     {StepKind::kFlush, "flush", 1},
     {StepKind::kApply, "apply", 1},
+    {StepKind::kFetch, "fetch", 1},
     {StepKind::kTick, "tick", 1},
+    {StepKind::kTime, "time", 1},
+    {StepKind::kPause, "pause", 2},
     {StepKind::kPropose, "propose", 2},
     {StepKind::kRead, "read", 2},
     {StepKind::kCrash, "crash", 2},
@@ -45,9 +48,11 @@ constexpr auto kStepNames = std::to_array<StepName>({
     {StepKind::kStepDown, "step-down", 1},
     {StepKind::kForgetLeader, "forget-leader", 1},
     {StepKind::kCampaign, "campaign", 1},
+    {StepKind::kSettle, "settle", 1},
     {StepKind::kRecover, "recover", 0},
 });
 
+constexpr std::array<std::string_view, 3> kElections = {"safe", "plain", "leases"};
 constexpr std::array<std::string_view, 3> kTransitions = {"auto", "implicit", "explicit"};
 
 std::string StepText(const RandomStep& step) {
@@ -148,9 +153,11 @@ std::optional<RecordedRun> FailsWith(const RecordedRun& run, std::vector<RandomS
 
 }  // namespace
 
+std::string_view Name(Elections elections) { return kElections[static_cast<size_t>(elections)]; }
+
 std::string ScriptText(const RecordedRun& run) {
-  std::string out = Concat("cluster seed=", run.options.seed,
-                           " safe-elections=", run.options.safe_elections ? "true" : "false", "\n");
+  std::string out =
+      Concat("cluster seed=", run.options.seed, " elections=", Name(run.options.elections), "\n");
   for (const RandomStep& step : run.steps) out += StepText(step) + "\n";
   return out + "----\n" + (run.broken.empty() ? "ok" : run.broken) + "\n";
 }
@@ -159,7 +166,10 @@ StatusOr<RecordedRun> ParseRun(const Directive& directive) {
   RecordedRun run;
   if (directive.command != "cluster") return InvalidArgumentError("no recorded run");
   run.options.seed = directive.Number("seed", 0);
-  run.options.safe_elections = directive.Flag("safe-elections");
+  const std::string name = directive.Value("elections", "");
+  const auto at = std::find(kElections.begin(), kElections.end(), name);
+  if (at == kElections.end()) return InvalidArgumentError("unknown elections ", name);
+  run.options.elections = static_cast<Elections>(at - kElections.begin());
   for (const std::string& line : directive.input) {
     StatusOr<RandomStep> step = ParseStep(line);
     if (!step.ok()) return step.status();

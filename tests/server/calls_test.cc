@@ -56,6 +56,12 @@ class CallsTest : public testing::Test, public CallReceiver {
 
   void Propose(ProposeCall& call) override { proposals_->Admit(call); }
   void Read(ReadCall& call) override { reads_->Add(call); }
+  void ChangeMember(MemberCall& /*call*/) override { FAIL(); }
+  void TransferLeader(TransferCall& /*call*/) override { FAIL(); }
+
+  static std::string Encoded(uint64_t counter, std::string_view key) {
+    return engine::EncodePut({.request = Id(counter)}, {.key = key});
+  }
 
   void Run() { world_.RunFor(Milliseconds(10)); }
   // Outcomes outlive the test's body, whose end returns what still waits.
@@ -73,7 +79,7 @@ class CallsTest : public testing::Test, public CallReceiver {
   io::Task<void> Write(WriteInput input, WriteOutcome& outcome) {
     ProposeCall call(runtime_, 0, *this);
     call.id = Id(input.counter);
-    call.command = raft::Payload(input.command);
+    call.command = raft::Payload(Encoded(input.counter, input.command));
     call.terms.deadline = input.deadline;
     const bool arrived = co_await call;
     CHECK(arrived);
@@ -120,15 +126,38 @@ TEST_F(CallsTest, TakeAndPutBackKeepTheOrder) {
   StartWrite({.counter = 3, .command = "c"});
   Run();
   std::vector<raft::Payload> taken;
-  proposals_->Take(2, taken);
+  proposals_->Take(2, Term(1), taken);
   ASSERT_EQ(taken.size(), 2u);
   proposals_->PutBack(taken);
   taken.clear();
-  proposals_->Take(3, taken);
-  EXPECT_EQ(taken[0].view(), "a");
-  EXPECT_EQ(taken[1].view(), "b");
-  EXPECT_EQ(taken[2].view(), "c");
+  proposals_->Take(3, Term(1), taken);
+  EXPECT_EQ(taken[0].view(), Encoded(1, "a"));
+  EXPECT_EQ(taken[1].view(), Encoded(2, "b"));
+  EXPECT_EQ(taken[2].view(), Encoded(3, "c"));
   EXPECT_EQ(proposals_->waiting(), 0u);
+}
+
+TEST_F(CallsTest, WhatWasProposedToAnEarlierLeaderFailsOnceALaterOnesEntryIsApplied) {
+  for (uint64_t i = 1; i <= 4; ++i) StartWrite({.counter = i, .command = "c"});
+  Run();
+  std::vector<raft::Payload> taken;
+  proposals_->Take(2, Term(3), taken);  // 1 and 2
+  proposals_->Resolve({.request = Id(2)}, Term(3));
+  proposals_->Take(1, Term(5), taken);  // 3; 4 waits
+  proposals_->FailOfTermsBefore(Term(3));
+  Run();
+  EXPECT_EQ(writes_[0].returns, 0);
+  proposals_->FailOfTermsBefore(Term(5));
+  Run();
+  ASSERT_EQ(writes_[0].returns, 1);
+  EXPECT_EQ(writes_[0].result.status(), ToStatus(errors::kTimeoutLeaderFailed));
+  EXPECT_TRUE(writes_[1].result.ok());
+  EXPECT_EQ(writes_[2].returns, 0);
+  proposals_->FailOfTermsBefore(Term(6));
+  Run();
+  EXPECT_EQ(writes_[2].returns, 1);
+  EXPECT_EQ(writes_[3].returns, 0) << "it was never proposed";
+  EXPECT_EQ(proposals_->stats().lost_total, 2u);
 }
 
 TEST_F(CallsTest, AWriteExpiresAtItsDeadlineAndNotBefore) {
@@ -158,7 +187,7 @@ TEST_F(CallsTest, WritesBeyondTheCountAreRefused) {
 }
 
 TEST_F(CallsTest, WritesBeyondTheBytesAreRefusedUntilSomeReturn) {
-  const size_t big = limits::kProposalsBytesMax / 2;
+  const size_t big = limits::kProposalsBytesMax / 2 - 1000;
   for (uint64_t i = 0; i < 3; ++i) {
     StartWrite({.counter = i + 1, .command = std::string(big, 'x')});
   }
@@ -166,7 +195,7 @@ TEST_F(CallsTest, WritesBeyondTheBytesAreRefusedUntilSomeReturn) {
   ASSERT_EQ(writes_[2].returns, 1);
   EXPECT_EQ(writes_[2].result.status(), ToStatus(errors::kTooManyRequests));
   std::vector<raft::Payload> taken;
-  proposals_->Take(2, taken);
+  proposals_->Take(2, Term(1), taken);
   proposals_->Resolve({.request = Id(1)}, Term(1));
   const WriteOutcome& later = StartWrite({.counter = 4, .command = std::string(big, 'x')});
   Run();
@@ -174,28 +203,24 @@ TEST_F(CallsTest, WritesBeyondTheBytesAreRefusedUntilSomeReturn) {
   EXPECT_EQ(proposals_->pending(), 2u);
 }
 
-// As when the disk hangs: raft takes nothing, and calls come and expire.
-TEST_F(CallsTest, CommandsOfExpiredWritesStillCount) {
+// As without a leader: nobody takes anything, and calls come and expire.
+TEST_F(CallsTest, CommandsOfExpiredWritesAreForgotten) {
   const MonoTime deadline = runtime_.Now() + Seconds(7);
-  const std::string big(limits::kProposalsBytesMax / 2, 'x');
-  for (uint64_t i = 1; i <= 2; ++i)
-    StartWrite({.counter = i, .command = big, .deadline = deadline});
+  const std::string big(limits::kProposalsBytesMax / 2 - 1000, 'x');
+  StartWrite({.counter = 1, .command = big, .deadline = deadline});
+  StartWrite({.counter = 2, .command = "kept", .deadline = MonoTime::Max()});
+  StartWrite({.counter = 3, .command = "late", .deadline = deadline});
   Run();
   proposals_->Expire(deadline);
-  EXPECT_EQ(proposals_->pending(), 0u);
-  const WriteOutcome& refused = StartWrite({.counter = 3, .command = "x"});
+  EXPECT_EQ(proposals_->pending(), 1u);
+  const WriteOutcome& admitted = StartWrite({.counter = 4, .command = big});
   Run();
-  ASSERT_EQ(refused.returns, 1);
-  EXPECT_EQ(refused.result.status(), ToStatus(errors::kTooManyRequests));
+  EXPECT_EQ(admitted.returns, 0) << "the expired one's bytes still count";
   std::vector<raft::Payload> taken;
-  proposals_->Take(1, taken);
-  const WriteOutcome& admitted = StartWrite({.counter = 4, .command = "x"});
-  Run();
-  EXPECT_EQ(admitted.returns, 0);
-  proposals_->PutBack(taken);
-  const WriteOutcome& again = StartWrite({.counter = 5, .command = "x"});
-  Run();
-  EXPECT_EQ(again.returns, 1);
+  proposals_->Take(proposals_->waiting(), Term(1), taken);
+  ASSERT_EQ(taken.size(), 2u);
+  EXPECT_EQ(taken[0].view(), Encoded(2, "kept"));
+  EXPECT_EQ(taken[1].view(), Encoded(4, big));
 }
 
 // One voter that leads: its read rounds come out of the next Ready.

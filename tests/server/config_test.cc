@@ -137,6 +137,7 @@ TEST_F(ConfigTest, EveryUsedFlagReachesItsField) {
                               "--log-level=debug",
                               "--log-format=console",
                               "--log-outputs=stderr",
+                              "--initial-cluster=n=http://localhost:2380,o=http://o:1",
                               "--initial-cluster-state=existing",
                               "--initial-cluster-token=t"});
   EXPECT_EQ(config.member.name, "n");
@@ -164,6 +165,16 @@ TEST_F(ConfigTest, EveryUsedFlagReachesItsField) {
   EXPECT_EQ(config.runtime.spin, Microseconds(200));
   EXPECT_EQ(config.log.level, io::LogLevel::kDebug);
   EXPECT_EQ(config.log.format, LogFormat::kConsole);
+}
+
+TEST_F(ConfigTest, FlagsForCrashTestsReachTheirFields) {
+  const Config config = Good({"--experimental-wal-segment-bytes=262144",
+                              "--max-request-bytes=20000", "--experimental-io-trace=t"});
+  EXPECT_EQ(config.storage.wal_segment_bytes, 262144U);
+  EXPECT_EQ(config.runtime.io_trace, "t");
+  EXPECT_EQ(Good({}).storage.wal_segment_bytes, limits::kSegmentBytes);
+  EXPECT_EQ(Good({}).runtime.io_trace, "");
+  ExpectProblem(Parse({"--experimental-wal-segment-bytes=262144"}), "does not fit: at most 28672");
 }
 
 TEST_F(ConfigTest, DataDirFollowsTheName) {
@@ -212,6 +223,8 @@ TEST_F(ConfigTest, ValuesOutOfRangeAreRefused) {
                {"--max-concurrent-streams=4294967296", "must be from 1"},
                {"--grpc-keepalive-timeout=0", "must not be 0"},
                {"--wal-depth=3", "must be from 1 to 2"},
+               {"--experimental-wal-segment-bytes=262143", "must be from 262144"},
+               {"--experimental-wal-segment-bytes=20000001", "must be a multiple of 16384"},
                {"--wal-durable-method=osync", "must be one of: dsync, fdatasync, linked"},
                {"--storage-engine=lsm", "must be one of: memory"},
                {"--batch-policy=eager", "must be one of: natural, adaptive, off"},
@@ -243,8 +256,7 @@ TEST_F(ConfigTest, WhatIsNotOfferedIsRefusedUnlessItIsTheDefault) {
   for (const char* flag :
        {"--auto-tls", "--peer-trusted-ca-file=f", "--auth-token=jwt", "--discovery=http://d:1",
         "--auto-compaction-retention=1h", "--force-new-cluster", "--unsafe-no-fsync",
-        "--cors=http://a", "--metrics=extensive", "--max-learners=2", "--enable-v2",
-        "--listen-metrics-urls=http://a:1", "--strict-reconfig-check=false",
+        "--cors=http://a", "--metrics=extensive", "--enable-v2", "--listen-metrics-urls=http://a:1",
         "--corrupt-check-time=1m", "--feature-gates=LeaseCheckpoint=true"}) {
     SCOPED_TRACE(flag);
     ExpectProblem(Parse({flag}), "not offered: ");
@@ -301,9 +313,32 @@ TEST_F(ConfigTest, InitialClusterHoldsThisMember) {
   ExpectProblem(Parse({"--initial-cluster=default=h:1"}), "form http://host:port");
 }
 
-TEST_F(ConfigTest, SeveralMembersAreNotOffered) {
-  ExpectProblem(Parse({"--initial-cluster=default=http://localhost:2380,b=http://b:1"}),
-                "clusters of more than one member; it names 2");
+TEST_F(ConfigTest, AClusterIsItsMembersByName) {
+  const StatusOr<ParsedConfig> parsed =
+      Parse({"--initial-cluster=default=http://localhost:2380,b=http://b:1,b=http://b:2",
+             "--peer-compression=dense", "--snapshot-send-rate=1000", "--max-learners=2",
+             "--strict-reconfig-check=false"});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  const Config& config = parsed->config;
+  ASSERT_EQ(config.cluster.initial_cluster.size(), 2U);
+  EXPECT_EQ(config.cluster.initial_cluster[0].name, "b");
+  EXPECT_EQ(config.cluster.initial_cluster[0].peer_urls,
+            (std::vector<std::string>{"http://b:1", "http://b:2"}));
+  EXPECT_EQ(config.peer.compression, net::PeerCompression::kDense);
+  EXPECT_EQ(config.peer.snapshot_bytes_per_second, 1000U);
+  EXPECT_EQ(config.cluster.learners_max, 2);
+  EXPECT_FALSE(config.cluster.strict_reconfig);
+}
+
+TEST_F(ConfigTest, AClusterHasAnEnd) {
+  std::string members = "--initial-cluster=default=http://localhost:2380";
+  for (int i = 0; i < 15; ++i) members += Concat(",m", i, "=http://h", i, ":1");
+  ExpectProblem(Parse({members.c_str()}), "must name at most 15 members; it names 16");
+}
+
+TEST_F(ConfigTest, JoiningNeedsSomebodyToJoin) {
+  ExpectProblem(Parse({"--initial-cluster-state=existing"}),
+                "must name the members of the cluster to join");
 }
 
 TEST_F(ConfigTest, AnUnreachableAdvertisedAddressIsWarnedOf) {

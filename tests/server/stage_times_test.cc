@@ -91,6 +91,8 @@ class AppliedCallTest : public testing::Test, public CallReceiver {
   }
   void Propose(ProposeCall& call) override { proposals_->Admit(call); }
   void Read(ReadCall& /*call*/) override { FAIL(); }
+  void ChangeMember(MemberCall& /*call*/) override { FAIL(); }
+  void TransferLeader(TransferCall& /*call*/) override { FAIL(); }
 
   io::Task<void> Write(bool measured) {
     ProposeCall call(runtime_, 0, *this);

@@ -5,6 +5,21 @@
 #include "rpc.pb.h"
 
 namespace metastore::sim_test {
+namespace {
+
+ReadAck ReadAckOf(const etcdserverpb::RangeResponse& response, int64_t header_revision) {
+  ReadAck ack{.header_revision = header_revision};
+  if (response.kvs_size() == 0) return ack;
+  const mvccpb::KeyValue& kv = response.kvs(0);
+  ack.found = true;
+  ack.value = kv.value();
+  ack.mod_revision = kv.mod_revision();
+  ack.create_revision = kv.create_revision();
+  ack.version = kv.version();
+  return ack;
+}
+
+}  // namespace
 
 io::Task<bool> KvClient::Connect(MonoTime deadline) {
   if (client_ != nullptr && client_->connected()) co_return true;
@@ -54,23 +69,53 @@ io::Task<StatusOr<PutAck>> KvClient::Delete(std::string key, MonoTime deadline) 
   co_return PutAck{.revision = response.deleted() > 0 ? response.header().revision() : 0};
 }
 
-io::Task<StatusOr<ReadAck>> KvClient::Get(std::string key, int64_t revision, MonoTime deadline) {
+io::Task<StatusOr<ReadAck>> KvClient::Get(std::string key, int64_t revision, MonoTime deadline,
+                                          Freshness freshness) {
   etcdserverpb::RangeRequest request;
   request.set_key(std::move(key));
   request.set_revision(revision);
+  request.set_serializable(freshness == Freshness::kSerializable);
   StatusOr<std::string> reply = co_await Call("Range", request.SerializeAsString(), deadline);
   if (!reply.ok()) co_return reply.status();
   etcdserverpb::RangeResponse response;
   CHECK(response.ParseFromString(*reply));
-  ReadAck ack{.header_revision = response.header().revision()};
-  if (response.kvs_size() > 0) {
-    const mvccpb::KeyValue& kv = response.kvs(0);
-    ack.found = true;
-    ack.value = kv.value();
-    ack.mod_revision = kv.mod_revision();
-    ack.create_revision = kv.create_revision();
-    ack.version = kv.version();
+  co_return ReadAckOf(response, response.header().revision());
+}
+
+io::Task<StatusOr<TxnAck>> KvClient::Txn(std::string message, MonoTime deadline) {
+  StatusOr<std::string> reply = co_await Call("Txn", std::move(message), deadline);
+  if (!reply.ok()) co_return reply.status();
+  etcdserverpb::TxnResponse response;
+  CHECK(response.ParseFromString(*reply));
+  TxnAck ack{.succeeded = response.succeeded(), .revision = response.header().revision()};
+  for (const etcdserverpb::ResponseOp& op : response.responses()) {
+    if (op.has_response_range()) ack.reads.push_back(ReadAckOf(op.response_range(), ack.revision));
   }
+  co_return ack;
+}
+
+io::Task<StatusOr<TxnAck>> KvClient::GetAll(std::vector<std::string> keys, MonoTime deadline) {
+  etcdserverpb::TxnRequest request;
+  for (std::string& key : keys) {
+    request.add_success()->mutable_request_range()->set_key(std::move(key));
+  }
+  StatusOr<TxnAck> ack = co_await Txn(request.SerializeAsString(), deadline);
+  co_return ack;
+}
+
+io::Task<StatusOr<TxnAck>> KvClient::PutAll(std::vector<std::pair<std::string, std::string>> pairs,
+                                            MonoTime deadline) {
+  etcdserverpb::TxnRequest request;
+  for (auto& [key, value] : pairs) {
+    etcdserverpb::RequestOp& op = *request.add_success();
+    if (value.empty()) {
+      op.mutable_request_delete_range()->set_key(std::move(key));
+      continue;
+    }
+    op.mutable_request_put()->set_key(std::move(key));
+    op.mutable_request_put()->set_value(std::move(value));
+  }
+  StatusOr<TxnAck> ack = co_await Txn(request.SerializeAsString(), deadline);
   co_return ack;
 }
 
@@ -82,14 +127,12 @@ io::Task<StatusOr<TxnAck>> KvClient::CompareAndSwap(std::string key, int64_t exp
   compare.set_result(etcdserverpb::Compare_CompareResult_EQUAL);
   compare.set_key(key);
   compare.set_mod_revision(expected);
+  request.add_failure()->mutable_request_range()->set_key(key);
   etcdserverpb::PutRequest& put = *request.add_success()->mutable_request_put();
   put.set_key(std::move(key));
   put.set_value(std::move(value));
-  StatusOr<std::string> reply = co_await Call("Txn", request.SerializeAsString(), deadline);
-  if (!reply.ok()) co_return reply.status();
-  etcdserverpb::TxnResponse response;
-  CHECK(response.ParseFromString(*reply));
-  co_return TxnAck{.succeeded = response.succeeded(), .revision = response.header().revision()};
+  StatusOr<TxnAck> ack = co_await Txn(request.SerializeAsString(), deadline);
+  co_return ack;
 }
 
 io::Task<StatusOr<PutAck>> KvClient::Compact(int64_t revision, MonoTime deadline) {

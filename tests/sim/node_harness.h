@@ -1,18 +1,15 @@
-// NodeHarness: one member on a simulated machine, booted as main.cc boots it, with clients beside
+// NodeHarness: one member that is a cluster of its own, on a simulated machine, with clients beside
 // it.
 //
-// Crash (whatever killed the process), Stop and Boot may alternate; the disk stays. Workload tasks
-// run on a machine of their own and never stop for a crash: to them it is a lost connection.
+// Crash (whatever killed the process), Stop and Boot may alternate; the disk stays.
 #pragma once
 
 #include <memory>
 #include <string>
 
-#include "io/gate.h"
 #include "io/sim/sim_world.h"
-#include "server/node.h"
-#include "tests/sim/history.h"
-#include "tests/sim/kv_client.h"
+#include "tests/sim/sim_node.h"
+#include "tests/sim/workload.h"
 
 namespace metastore::sim_test {
 
@@ -26,15 +23,8 @@ struct HarnessOptions {
   sim::SimOptions world;
 };
 
-struct WorkloadOptions {
-  int writers = 4;
-  int keys = 10;
-  int value_bytes_max = 300;
-  Duration pause_max = Milliseconds(2);
-  uint64_t operations_max = UINT64_MAX;  // a writer
-  bool deletes = true;
-  bool swaps = true;
-};
+// Everything the node's store has ever had; nothing may have been compacted.
+io::Task<StoreHistory> ReadStore(server::StateCore& state);
 
 class NodeHarness final {
  public:
@@ -44,24 +34,24 @@ class NodeHarness final {
   sim::SimWorld& world() { return world_; }
   sim::SimMachine& machine() { return machine_; }
   sim::SimDisk& disk() { return machine_.disk(); }
-  server::Node& node() { return *node_; }
+  server::Node& node() { return node_.node(); }
   io::Runtime& client_runtime() { return client_.runtime(); }
   io::Address address() const { return {machine_.ip(), 2379}; }
 
   // Starts the process and waits until the node serves, has failed to start, or has died on the
-  // way. Not serving: kAborted if it died, else Start's error.
+  // way. Errors: those of SimNode::Await
   Status Boot();
   // Ends the process: at once (kill or power loss; already dead is fine), or as SIGTERM does.
-  void Kill();
-  void PowerLoss();
-  void Bury();
-  void Stop();
-  bool dead() const { return machine_.dead(); }
+  void Kill() { node_.Kill(); }
+  void PowerLoss() { node_.PowerLoss(); }
+  void Bury() { node_.Bury(); }
+  void Stop() { node_.Stop(); }
+  bool dead() const { return node_.dead(); }
 
   // Clients that put, delete, swap and read until told to stop.
-  void StartWorkload(const WorkloadOptions& options);
-  void StopWorkload();
-  History& history() { return history_; }
+  void StartWorkload(const WorkloadOptions& options) { workload_->Start(options); }
+  void StopWorkload() { workload_->Stop(); }
+  History& history() { return workload_->history(); }
   // Compares every acknowledged write and every read with the running node; one line a problem.
   std::vector<std::string> Verify();
 
@@ -72,28 +62,14 @@ class NodeHarness final {
   }
 
  private:
-  io::Task<void> Life();
-  io::Task<void> Writer(WorkloadOptions options, int number);
-  io::Task<bool> OneOperation(KvClient& client, const WorkloadOptions& options, std::string name);
-  io::Task<void> VerifyAll(std::vector<std::string>& problems);
   server::Config MakeConfig() const;
 
   const HarnessOptions options_;
   sim::SimWorld world_;
   sim::SimMachine& machine_;
   sim::SimMachine& client_;
-  History history_;
-
-  std::unique_ptr<io::Gate> process_gate_;
-  std::unique_ptr<server::Node> node_;
-  io::Signal stop_wanted_;
-  Status start_status_;
-  bool started_ = false;
-  bool stop_requested_ = false;
-  bool ended_ = false;
-
-  std::unique_ptr<io::Gate> client_gate_;
-  bool workload_on_ = false;
+  SimNode node_;
+  std::unique_ptr<Workload> workload_;
 };
 
 }  // namespace metastore::sim_test

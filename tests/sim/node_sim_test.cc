@@ -4,7 +4,7 @@
 // back.
 //
 // MS_SIM_SEEDS (default 20) and MS_SIM_FROM choose the seeds of the random runs; a failure prints
-// the seed and `./tools/dev sim --seeds 1 --from SEED` replays it.
+// what replays it.
 
 #include <gtest/gtest.h>
 
@@ -160,7 +160,9 @@ TEST_P(NodeSim, RandomLivesLoseNothing) {
   uint64_t writes = 0;
   for (uint64_t seed = from; seed < from + count; ++seed) {
     writes += RunSeed(seed, GetParam()).writes;
-    if (HasFailure()) FAIL() << "seed " << seed << ": ./tools/dev sim --seeds 1 --from " << seed;
+    if (HasFailure())
+      FAIL() << "replay: MS_SIM_SEEDS=1 MS_SIM_FROM=" << seed
+             << " sim_test --gtest_filter='*Random*'";
   }
   EXPECT_GT(writes, 50 * count) << "the workload hardly runs";
 }

@@ -219,6 +219,47 @@ TEST(WalinspectTick, FlushesThatWaitedForAProcessorAreTold) {
   }
 }
 
+// Flushes one after the other for 30 s; `next_us` says how long each takes.
+std::optional<RateLimit> RateOf(const std::function<uint64_t(int64_t now_us)>& next_us) {
+  RateLimitFinder finder;
+  Histogram flushes;
+  for (int64_t now_us = 0; now_us < 30'000'000;) {
+    const uint64_t flush_us = next_us(now_us);
+    now_us += static_cast<int64_t>(flush_us);
+    finder.Add(now_us * 1000, flush_us);
+    flushes.Add(flush_us);
+  }
+  return finder.Find(flushes);
+}
+
+TEST(WalinspectRateLimit, ALimitIsTold) {
+  // Six in each tenth of a second, the next one held back until the tenth is over.
+  int64_t tenth = -1;
+  int passed = 0;
+  const std::optional<RateLimit> limit = RateOf([&](int64_t now_us) -> uint64_t {
+    if (now_us / 100'000 != tenth) {
+      tenth = now_us / 100'000;
+      passed = 0;
+    }
+    if (++passed < 6) return 300;
+    return static_cast<uint64_t>((tenth + 1) * 100'000 - now_us);
+  });
+  ASSERT_TRUE(limit.has_value());
+  EXPECT_NEAR(static_cast<double>(limit->per_second), 60, 1);
+  EXPECT_GE(limit->seconds, 29u);
+}
+
+TEST(WalinspectRateLimit, ASlowDiskAndAWaitingNodeAreNoLimit) {
+  Prng prng(4);
+  EXPECT_FALSE(RateOf([](int64_t) { return 8'300; }).has_value());
+  EXPECT_FALSE(RateOf([&](int64_t) { return 6'000 + prng.Below(5'000); }).has_value());
+  // As long as others leave the processor to the node, it is quick.
+  EXPECT_FALSE(RateOf([&](int64_t now_us) -> uint64_t {
+                 const bool others = now_us / 1'000'000 % 3 == 0;
+                 return prng.Below(others ? 2 : 20) == 0 ? 4'000 * (1 + prng.Below(6)) : 400;
+               }).has_value());
+}
+
 TEST(WalinspectHeatMap, KeepsEveryValueWhileItGrows) {
   HeatMap heat;
   for (int64_t i = 0; i < 100'000; ++i) heat.Add(i * 1'000'000, i % 1000 == 0 ? 9000 : 90);

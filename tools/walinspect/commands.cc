@@ -4,8 +4,8 @@
 #include <set>
 
 #include "io/base/check.h"
+#include "tools/walinspect/log_check.h"
 #include "tools/walinspect/scan_run.h"
-#include "wal/group_log.h"
 #include "wal/replayer.h"
 
 namespace metastore::walinspect {
@@ -136,34 +136,46 @@ class DumpVisitor final : public wal::LogVisitor {
 
 // --- verify
 
-// Replays everything, so that sequences, indexes and terms are checked beside the hashes.
+// Checks sequences, indexes and terms beside the hashes.
 class VerifyVisitor final : public wal::LogVisitor {
  public:
-  Status OnSegment(const wal::ScannedFile& file) override {
+  Status OnSegment(const wal::ScannedFile&) override {
     ++segments_count;
-    return replayer_.OnSegment(file);
+    return OkStatus();
   }
   Status OnFrame(const wal::ScannedFile& file, const wal::FoundFrame& frame) override {
     ++frames;
     records += frame.header.record_count;
     bytes += frame.header.frame_bytes;
-    return replayer_.OnFrame(file, frame);
+    wal::RecordCursor cursor(frame);
+    wal::LoggedRecord logged;
+    while (cursor.Next(logged)) {
+      Status taken = check.Take(logged, file.header.segment);
+      if (!taken.ok()) return taken;
+    }
+    if (cursor.ok()) return OkStatus();
+    return DataLossError("frame ", frame.header.lsn.value(), ": malformed record");
   }
-  Status OnFooter(const wal::ScannedFile& file, const wal::Footer& footer) override {
-    return replayer_.OnFooter(file, footer);
-  }
-  const wal::GroupTable& groups() const { return groups_; }
+  Status OnFooter(const wal::ScannedFile&, const wal::Footer&) override { return OkStatus(); }
 
+  LogCheck check;
   uint64_t segments_count = 0;
   uint64_t frames = 0;
   uint64_t records = 0;
   uint64_t bytes = 0;
-
- private:
-  wal::SegmentTable segments_;
-  wal::GroupTable groups_;
-  wal::Replayer replayer_{segments_, groups_, limits::kFrameBytesMax};
 };
+
+// What is intact frame by frame may still lack entries.
+wal::Finding Judge(const wal::Finding& finding, const LogCheck& check,
+                   const std::string& directory) {
+  const bool intact =
+      finding.verdict == wal::Verdict::kClean || finding.verdict == wal::Verdict::kTornTail;
+  const Status complete = check.CheckComplete();
+  if (!intact || complete.ok()) return finding;
+  return {.verdict = wal::Verdict::kCorrupt,
+          .file = directory,
+          .detail = std::string(complete.message())};
+}
 
 std::string VerifyText(const wal::Finding& finding, const VerifyVisitor& visitor, bool json) {
   if (json) {
@@ -184,29 +196,6 @@ std::string VerifyText(const wal::Finding& finding, const VerifyVisitor& visitor
   return FindingLine(finding) + Concat("checked ", visitor.segments_count, " segments, ",
                                        visitor.frames, " frames, ", visitor.records, " records, ",
                                        visitor.bytes, " bytes\n");
-}
-
-struct Verified {
-  wal::Finding finding;
-  VerifyVisitor visitor;
-};
-
-io::Task<StatusOr<std::unique_ptr<Verified>>> VerifyOnce(io::Runtime& runtime,
-                                                         const Request& request) {
-  auto verified = std::make_unique<Verified>();
-  wal::LogScan scan(runtime, OptionsOf(request));
-  Status scanned = co_await RunScan(scan, verified->visitor, request);
-  if (!scanned.ok()) co_return scanned;
-  verified->finding = scan.finding();
-  const Status complete = verified->visitor.groups().CheckComplete();
-  const bool intact = verified->finding.verdict == wal::Verdict::kClean ||
-                      verified->finding.verdict == wal::Verdict::kTornTail;
-  if (intact && !complete.ok()) {
-    verified->finding = {.verdict = wal::Verdict::kCorrupt,
-                         .file = request.directory,
-                         .detail = std::string(complete.message())};
-  }
-  co_return verified;
 }
 
 }  // namespace
@@ -233,11 +222,13 @@ io::Task<StatusOr<int>> Dump(io::Runtime& runtime, const Request& request) {
 
 io::Task<StatusOr<int>> Verify(io::Runtime& runtime, const Request& request) {
   for (int attempt = 1;; ++attempt) {
-    StatusOr<std::unique_ptr<Verified>> verified = co_await VerifyOnce(runtime, request);
-    if (!verified.ok()) co_return verified.status();
-    const wal::Finding& finding = (*verified)->finding;
+    VerifyVisitor visitor;
+    wal::LogScan scan(runtime, OptionsOf(request));
+    Status scanned = co_await RunScan(scan, visitor, request);
+    if (!scanned.ok()) co_return scanned;
+    const wal::Finding finding = Judge(scan.finding(), visitor.check, request.directory);
     if (finding.verdict == wal::Verdict::kCorrupt && attempt < kScanAttempts) continue;
-    request.print(VerifyText(finding, (*verified)->visitor, request.format == DumpFormat::kJson));
+    request.print(VerifyText(finding, visitor, request.json()));
     co_return ExitCode(finding.verdict);
   }
 }

@@ -8,6 +8,8 @@
 #include <string_view>
 
 #include "io/runtime.h"
+#include "tools/walinspect/device_facts.h"
+#include "tools/walinspect/disk_bench.h"
 #include "tools/walinspect/filter.h"
 #include "tools/walinspect/record_text.h"
 #include "wal/scan.h"
@@ -34,6 +36,24 @@ struct RepairOptions {
   std::string data_directory;  // whose lock the node holds; empty: DIR/../.. of .../member/wal
 };
 
+struct LiveOptions {
+  Duration interval = Seconds(2);
+  uint64_t count = 0;            // refreshes; 0: until the stop
+  bool trace = true;             // split by the kernel's trace, where that may be had
+  bool terminal = false;         // the output is one: redraw it
+  std::function<size_t()> rows;  // of the terminal; null: as many as there are
+  io::StopToken stop;
+};
+
+struct BenchOptions {
+  Duration time = Seconds(30);
+  std::vector<BenchCell> cells = AllCells();
+  bool print_all = false;  // also the table of everything that was measured
+  DeviceFacts device;      // under the directory
+  io::StopToken stop;
+  std::function<void(double share)> progress;  // of the time; null: nobody watches
+};
+
 struct Request {
   std::string directory;
   std::optional<wal::LogIdentity> identity;  // verify: whose log it has to be
@@ -43,6 +63,8 @@ struct Request {
   std::string export_format;    // export: json, prometheus or chrome-trace
   std::string other_directory;  // diff: the second log; repair: where changed files are kept
   RepairOptions repair;
+  LiveOptions live;
+  BenchOptions bench;
   std::function<void(std::string_view)> print;  // standard output
   // How many bytes of the log have been read, of about how many; null: nobody watches.
   std::function<void(uint64_t done, uint64_t total)> progress;
@@ -60,6 +82,13 @@ io::Task<StatusOr<int>> Verify(io::Runtime& runtime, const Request& request);
 io::Task<StatusOr<int>> Stats(io::Runtime& runtime, const Request& request);
 // Exit code with fsync.check: kExitSlow instead of kExitClean and kExitTornTail.
 io::Task<StatusOr<int>> Fsync(io::Runtime& runtime, const Request& request);
+// Shows the flushes of the node that runs on the log, until it is stopped or has shown them as
+// often as it should. With one refresh errors are also those of NodeRing::Find; else it waits for
+// a node. Exit code: 0.
+io::Task<StatusOr<int>> Live(io::Runtime& runtime, const Request& request);
+// Times durable writes of every kind to scratch files in the directory, which needs no log.
+// Exit code: 0 fit for a log, kExitSlow not known to be. Errors: as RunBench's
+io::Task<StatusOr<int>> BenchDisk(io::Runtime& runtime, const Request& request);
 io::Task<StatusOr<int>> Export(io::Runtime& runtime, const Request& request);
 // Compares the logs of two members by group. Exit codes: 0 the same entries, 1 one has fewer, 2
 // they differ, 3 of different clusters, 4 could not compare (also: one of them is damaged).

@@ -11,6 +11,7 @@ void FsyncProfile::OnFlush(const Flush& flush) {
   heat.Add(flush.submitted.ns, flush.flush_us);
   sizes.Add(flush.bytes, flush.flush_us);
   ticks.Add(flush.flush_us);
+  rate.Add(flush.end_ns(), flush.flush_us);
   if (flush.switches_segment()) {
     switch_us.Add(flush.flush_us);
     switch_bytes_.Add(flush.bytes);

@@ -9,6 +9,7 @@
 #include "tools/walinspect/flush_feed.h"
 #include "tools/walinspect/heat_map.h"
 #include "tools/walinspect/histogram.h"
+#include "tools/walinspect/rate_limit.h"
 #include "tools/walinspect/ripple.h"
 #include "tools/walinspect/size_fit.h"
 #include "tools/walinspect/tick.h"
@@ -54,6 +55,7 @@ class FsyncProfile final : public FlushSink {
   SizeFit sizes;
   RippleFinder ripples;
   TickFinder ticks;
+  RateLimitFinder rate;
   std::optional<Flush> first;
   std::optional<Flush> last;
 

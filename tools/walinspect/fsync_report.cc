@@ -132,8 +132,22 @@ std::string RippleText(const FsyncProfile& profile) {
   return text + "  " + RippleCause(ripple->period_s) + "\n";
 }
 
+std::string RateText(const FsyncProfile& profile) {
+  const std::optional<RateLimit> limit = profile.rate.Find(profile.flush_us);
+  if (!limit) return "";
+  return Concat("rate: about ", limit->per_second, " flushes in ", limit->seconds, " of ",
+                limit->busy_seconds, " busy seconds, though many took far less than a second's ",
+                limit->per_second,
+                "th part:\n  something lets only so many pass: an I/O limit of "
+                "the node's control group (io.max), or the volume's\n");
+}
+
 std::string TickText(const FsyncProfile& profile) {
   const std::optional<Tick> tick = profile.ticks.Find();
+  if (tick && profile.rate.Find(profile.flush_us)) {
+    return Concat("processor: flushes took whole multiples of ", Us(tick->us),
+                  ", a scheduler tick, as a limit of the kernel makes them\n");
+  }
   if (!tick) return "processor: no sign of the node having waited for one\n";
   return Concat("processor: ", tick->near_count, " of ", tick->count, " flushes from ",
                 MicrosText(tick->us * 0.9), " on took a whole multiple of ", Us(tick->us),
@@ -298,6 +312,16 @@ void PutTick(JsonWriter& json, const FsyncProfile& profile) {
   json.EndObject();
 }
 
+void PutRate(JsonWriter& json, const FsyncProfile& profile) {
+  const std::optional<RateLimit> limit = profile.rate.Find(profile.flush_us);
+  if (!limit) return;
+  json.BeginObject("rate_limit");
+  json.Number("per_s", limit->per_second);
+  json.Number("seconds", limit->seconds);
+  json.Number("busy_seconds", limit->busy_seconds);
+  json.EndObject();
+}
+
 void PutQueue(JsonWriter& json, std::string_view key, const QueueResult& result) {
   json.BeginObject(key);
   json.Number("flushes", result.flushes);
@@ -345,6 +369,18 @@ std::string VerdictSentence(const FsyncProfile& profile) {
   CHECK_UNREACHABLE();
 }
 
+ReportSections SectionsOf(const FsyncProfile& profile) {
+  if (profile.flush_us.count() == 0) return {};
+  return {
+      .times = TimesText(profile),
+      .pace = DepthText(profile),
+      .histogram = HistogramText(profile),
+      .heat = "flush time over time (a column's share from '.' to '@'):\n" + profile.heat.Text(),
+      .sizes = SizesText(profile),
+      .outliers = OutliersText(profile),
+      .causes = RippleText(profile) + RateText(profile) + TickText(profile) + SwitchText(profile)};
+}
+
 std::string ReportText(const FsyncReport& report) {
   const FsyncProfile& profile = report.profile;
   std::string text = VerdictSentence(profile) + "\n";
@@ -352,23 +388,16 @@ std::string ReportText(const FsyncReport& report) {
   text += Concat("flushes: ", profile.flush_us.count(), " with a time, ", report.untimed,
                  " without, ", FormatTime(profile.first->submitted), " to ",
                  FormatTime(profile.last->submitted), "\n");
-  text += TimesText(profile) + DepthText(profile) + HistogramText(profile);
-  text += "flush time over time (a column's share from '.' to '@'):\n" + profile.heat.Text();
-  text += SizesText(profile) + OutliersText(profile) + RippleText(profile) + TickText(profile) +
-          SwitchText(profile);
+  const ReportSections parts = SectionsOf(profile);
+  text += parts.times + parts.pace + parts.histogram + parts.heat + parts.sizes + parts.outliers +
+          parts.causes;
   if (report.what_if != nullptr) text += WhatIfText(*report.what_if);
   return text;
 }
 
-std::string ReportJson(const FsyncReport& report, const wal::Finding& finding) {
-  const FsyncProfile& profile = report.profile;
-  JsonWriter json;
-  json.BeginObject();
-  json.Text("schema", "walinspect.fsync/1");
-  json.Text("log_verdict", wal::VerdictText(finding.verdict));
+void PutProfile(JsonWriter& json, const FsyncProfile& profile) {
   json.Text("verdict", VerdictName(profile.Verdict()));
   json.Text("sentence", VerdictSentence(profile));
-  json.Number("untimed", report.untimed);
   PutTimes(json, "gather", profile.gather_us);
   PutTimes(json, "flush", profile.flush_us);
   PutTimes(json, "switches", profile.switch_us);
@@ -382,6 +411,16 @@ std::string ReportJson(const FsyncReport& report, const wal::Finding& finding) {
   PutOutliers(json, profile);
   PutRipple(json, profile);
   PutTick(json, profile);
+  PutRate(json, profile);
+}
+
+std::string ReportJson(const FsyncReport& report, const wal::Finding& finding) {
+  JsonWriter json;
+  json.BeginObject();
+  json.Text("schema", "walinspect.fsync/1");
+  json.Text("log_verdict", wal::VerdictText(finding.verdict));
+  json.Number("untimed", report.untimed);
+  PutProfile(json, report.profile);
   if (report.what_if != nullptr) {
     json.BeginObject("what_if");
     json.Text("settings", SettingsText(report.what_if->settings()));

@@ -6,6 +6,15 @@
 #include "io/base/check.h"
 
 namespace metastore::walinspect {
+namespace {
+
+// Whether the entry `next` belongs to the run before it.
+bool GoesOn(const GroupRuns::Run& run, const GroupRuns::Run& next) {
+  return run.last + 1 == next.last && run.segment == next.segment && run.term == next.term &&
+         !run.closed;
+}
+
+}  // namespace
 
 void GroupRuns::SplitBefore(uint64_t index) {
   auto run = runs_.lower_bound(index);
@@ -34,45 +43,41 @@ void GroupRuns::DropThrough(uint64_t index) {
   end_ = std::max(end_, index);
 }
 
-void GroupRuns::Append(uint64_t index, wal::SegmentSeq segment, uint64_t sequence) {
-  if (!runs_.empty()) {
-    Run& run = runs_.rbegin()->second;
-    if (run.last + 1 == index && run.segment == segment && !run.closed) {
-      run.last = index;
-      return;
-    }
+void GroupRuns::Append(uint64_t index, const Run& run) {
+  if (!runs_.empty() && GoesOn(runs_.rbegin()->second, run)) {
+    runs_.rbegin()->second.last = index;
+    return;
   }
-  runs_[index] = {.last = index, .segment = segment, .sequence = sequence};
+  runs_[index] = run;
 }
 
-void GroupRuns::Replace(uint64_t index, wal::SegmentSeq segment, uint64_t sequence) {
+void GroupRuns::Replace(uint64_t index, const Run& run) {
   SplitBefore(index);
   SplitBefore(index + 1);
   const auto at = runs_.find(index);
-  const bool same_segment = at != runs_.end() && at->second.segment == segment;
+  const bool same_segment = at != runs_.end() && at->second.segment == run.segment;
   if (at != runs_.end()) runs_.erase(at);
-  auto next = runs_.lower_bound(index);
-  if (next != runs_.begin() && !same_segment) {
-    Run& before = std::prev(next)->second;
-    if (before.last + 1 == index && before.segment == segment && !before.closed) {
-      before.last = index;
-      return;
-    }
+  const auto next = runs_.lower_bound(index);
+  if (next != runs_.begin() && !same_segment && GoesOn(std::prev(next)->second, run)) {
+    std::prev(next)->second.last = index;
+    return;
   }
-  runs_[index] = {.last = index, .segment = segment, .sequence = sequence};
+  runs_[index] = run;
 }
 
 void GroupRuns::Apply(const wal::LoggedRecord& logged, wal::SegmentSeq segment) {
   const uint64_t index = logged.record.index.value();
+  const Run alone{
+      .last = index, .segment = segment, .term = logged.record.term, .sequence = logged.sequence};
   switch (logged.record.kind) {
     case wal::RecordKind::kEntry:
       DropFrom(index);
-      Append(index, segment, logged.sequence);
+      Append(index, alone);
       end_ = index;
       return;
     case wal::RecordKind::kRewrite:
     case wal::RecordKind::kHealed:
-      Replace(index, segment, logged.sequence);
+      Replace(index, alone);
       return;
     case wal::RecordKind::kTruncate:
       DropFrom(index);
@@ -107,13 +112,28 @@ uint64_t GroupRuns::FirstMissing() const {
   return next <= end_ ? next : 0;
 }
 
+uint64_t GroupRuns::MissingCount() const {
+  uint64_t held = 0;
+  for (const auto& [first, run] : runs_) held += run.last - first + 1;
+  return end_ - purged_ - held;
+}
+
+std::map<uint64_t, GroupRuns::Run>::const_iterator GroupRuns::Find(uint64_t index) const {
+  const auto after = runs_.upper_bound(index);
+  if (after == runs_.begin()) return runs_.end();
+  const auto run = std::prev(after);
+  return index <= run->second.last ? run : runs_.end();
+}
+
+std::optional<Term> GroupRuns::TermOf(uint64_t index) const {
+  const auto run = Find(index);
+  return run == runs_.end() ? std::nullopt : std::optional<Term>(run->second.term);
+}
+
 bool GroupRuns::Holds(const wal::LoggedRecord& logged, wal::SegmentSeq segment) const {
   if (!wal::IsEntryKind(logged.record.kind)) return false;
-  const uint64_t index = logged.record.index.value();
-  auto run = runs_.upper_bound(index);
-  if (run == runs_.begin()) return false;
-  --run;
-  return index <= run->second.last && run->second.segment == segment &&
+  const auto run = Find(logged.record.index.value());
+  return run != runs_.end() && run->second.segment == segment &&
          logged.sequence >= run->second.sequence;
 }
 

@@ -1,6 +1,6 @@
 // GroupRuns: which record of a log holds each live entry of one group, as runs of consecutive
-// indexes that lie in one segment. A few runs a segment, whatever the number of entries: this is
-// what keeps looking at a long log within a fixed memory. Pure.
+// indexes of one term that lie in one segment. A few runs a segment, whatever the number of
+// entries: this is what keeps looking at a long log within a fixed memory. Pure.
 //
 // A run also has the group sequence number of its first record: of several records of one index in
 // one segment, the live one is the only one with a number at or above its run's. Invariant: runs
@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "wal/format.h"
@@ -20,6 +21,7 @@ class GroupRuns final {
   struct Run {
     uint64_t last = 0;  // index, included
     wal::SegmentSeq segment;
+    Term term;
     uint64_t sequence = 0;  // of the first record put here
     bool closed = false;    // entries after it were dropped: the next ones begin a new run
   };
@@ -36,12 +38,18 @@ class GroupRuns final {
   // The first index after the purge point whose entry no record holds, though the log says that it
   // has it; 0: none is missing.
   uint64_t FirstMissing() const;
+  // How many are missing.
+  uint64_t MissingCount() const;
+  // The term of an entry; nothing if no record holds it.
+  std::optional<Term> TermOf(uint64_t index) const;
   // Whether this record is the one that holds the entry now.
   bool Holds(const wal::LoggedRecord& logged, wal::SegmentSeq segment) const;
 
  private:
-  void Append(uint64_t index, wal::SegmentSeq segment, uint64_t sequence);
-  void Replace(uint64_t index, wal::SegmentSeq segment, uint64_t sequence);
+  // `run` is what the entry would be alone.
+  void Append(uint64_t index, const Run& run);
+  void Replace(uint64_t index, const Run& run);
+  std::map<uint64_t, Run>::const_iterator Find(uint64_t index) const;
   void DropFrom(uint64_t index);
   void DropThrough(uint64_t index);
   // Cuts the run that holds both index - 1 and index in two.

@@ -30,6 +30,14 @@ void Histogram::Add(uint64_t value) {
   sum_ += static_cast<double>(value);
 }
 
+void Histogram::Merge(const Histogram& other) {
+  for (size_t i = 0; i < kBuckets; ++i) buckets_[i] += other.buckets_[i];
+  count_ += other.count_;
+  min_ = std::min(min_, other.min_);
+  max_ = std::max(max_, other.max_);
+  sum_ += other.sum_;
+}
+
 uint64_t Histogram::Percentile(double fraction) const {
   if (count_ == 0) return 0;
   const double exact = std::ceil(fraction * static_cast<double>(count_));

@@ -12,6 +12,7 @@ class Histogram final {
  public:
   // Values from 2^40 on count as that.
   void Add(uint64_t value);
+  void Merge(const Histogram& other);
 
   uint64_t count() const { return count_; }
   uint64_t min() const { return count_ == 0 ? 0 : min_; }

@@ -1,9 +1,11 @@
 // walinspect: shows, verifies, profiles, compares and repairs the log of a node. Only `repair
 // --apply` writes into one.
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -11,6 +13,7 @@
 #include "io/gate.h"
 #include "io/uring/uring_runtime.h"
 #include "tools/walinspect/commands.h"
+#include "tools/walinspect/crashtest/command.h"
 #include "tools/walinspect/text.h"
 
 namespace metastore::walinspect {
@@ -31,6 +34,12 @@ struct Arguments {
   std::string export_format = "json";
   std::string other_directory;
   RepairOptions repair;
+  LiveOptions live;
+  double live_interval_s = 2;
+  bool live_once = false;
+  bool live_no_trace = false;
+  BenchOptions bench;
+  double bench_seconds = 30;
 };
 
 constexpr const char* kFooter =
@@ -102,14 +111,48 @@ void ShowProgress(uint64_t done, uint64_t total) {
                BytesText(total).c_str(), static_cast<unsigned>(done * 100 / total));
 }
 
+size_t TerminalRows() {
+  winsize size = {};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;
+  return size.ws_row > 1 ? size.ws_row - 1u : 0u;
+}
+
+LiveOptions LiveOptionsOf(const Arguments& arguments) {
+  LiveOptions options = arguments.live;
+  options.interval = Microseconds(static_cast<int64_t>(arguments.live_interval_s * 1e6));
+  options.trace = !arguments.live_no_trace;
+  if (arguments.live_once) options.count = 1;
+  options.terminal = !arguments.json && options.count == 0 && isatty(STDOUT_FILENO) != 0;
+  options.rows = TerminalRows;
+  return options;
+}
+
+void ShowBenchProgress(double share) {
+  if (share >= 1) {
+    std::fputs("\r\033[K", stderr);
+  } else {
+    std::fprintf(stderr, "\r%.0f %%\033[K", share * 100);
+  }
+}
+
+BenchOptions BenchOptionsOf(const Arguments& arguments) {
+  BenchOptions options = arguments.bench;
+  options.time = Microseconds(static_cast<int64_t>(arguments.bench_seconds * 1e6));
+  options.device = DeviceOf(arguments.directory.empty() ? "." : arguments.directory);
+  if (isatty(STDERR_FILENO) != 0) options.progress = ShowBenchProgress;
+  return options;
+}
+
 StatusOr<Request> RequestOf(const Arguments& arguments) {
-  Request request{.directory = arguments.directory};
+  Request request{.directory = arguments.directory.empty() ? "." : arguments.directory};
   if (arguments.json || arguments.format == "json") request.format = DumpFormat::kJson;
   if (arguments.format == "hex") request.format = DumpFormat::kHex;
   request.fsync = arguments.fsync;
   request.export_format = arguments.export_format;
   request.other_directory = arguments.other_directory;
   request.repair = arguments.repair;
+  request.live = LiveOptionsOf(arguments);
+  request.bench = BenchOptionsOf(arguments);
   Status filled = FillFilter(arguments, request.filter);
   if (!filled.ok()) return filled;
   if (!arguments.cluster.empty() || !arguments.member.empty()) {
@@ -128,18 +171,38 @@ StatusOr<Request> RequestOf(const Arguments& arguments) {
 using Command = io::Task<StatusOr<int>> (*)(io::Runtime&, const Request&);
 using Chosen = std::vector<std::pair<CLI::App*, Command>>;
 
-io::Task<void> RunCommand(io::uring::UringHost& host, Command command, const Request& request) {
+io::Task<void> StopOnSignal(io::uring::UringHost& host, io::StopSource& stop) {
+  co_await host.WaitForSignal();
+  stop.RequestStop();
+}
+
+io::Task<void> RunCommand(io::uring::UringHost& host, Command command, Request request) {
+  io::StopSource stop;
+  request.live.stop = request.bench.stop = stop.token();
+  if (command == Live) {
+    // Somebody watches, or a program reads line by line, until it has gone.
+    request.print = [&stop](std::string_view text) {
+      const bool whole = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+      if (!whole || std::fflush(stdout) != 0) stop.RequestStop();
+    };
+  }
+  io::Gate gate(host.runtime(0).scheduler());
+  gate.Spawn("walinspect.signal", io::ReadyClass::kClient, StopOnSignal(host, stop));
   const StatusOr<int> code = co_await command(host.runtime(0), request);
   if (!code.ok()) {
     std::fprintf(stderr, "walinspect: %s\n", std::string(code.status().message()).c_str());
   }
   host.RequestExit(code.ok() ? *code : kExitFailed);
+  co_await gate.Close();
 }
 
 int Run(Command command, const Request& request) {
   io::uring::UringOptions options;
   options.arena_bytes = 0;  // plain buffers serve: no locked memory for a tool
   options.log.level = io::LogLevel::kError;
+  options.handle_signals = command == Live || command == BenchDisk;  // the others just end
+  // A closed terminal, too, must not leave the kernel's trace on.
+  if (command == Live) std::signal(SIGHUP, [](int) { kill(getpid(), SIGINT); });
   const StatusOr<int> code = io::uring::RunOneTask(
       std::move(options), "walinspect",
       [&](io::uring::UringHost& host) { return RunCommand(host, command, request); });
@@ -195,6 +258,45 @@ void DeclareProfiling(CLI::App& app, Arguments& arguments, Chosen& chosen) {
       "  walinspect fsync DIR --check && echo fit for a log\n"
       "docs/PROFILING.md says what each part means and what to change.");
   chosen.insert(chosen.end(), {{stats, Stats}, {fsync, Fsync}});
+}
+
+void DeclareLive(CLI::App& app, Arguments& arguments, Chosen& chosen) {
+  CLI::App* live = app.add_subcommand(
+      "live",
+      "the last 65,536 durable writes of the running node, refreshed until Ctrl-C;\n"
+      "as root also where their time went in the kernel");
+  DeclareCommon(*live, arguments);
+  live->add_flag("--once", arguments.live_once, "one report and no more; 4 if no node runs");
+  live->add_option("--interval", arguments.live_interval_s, "seconds between reports (2)")
+      ->check(CLI::Range(0.1, 3600.0));
+  live->add_option("--count", arguments.live.count, "so many reports; 0: until Ctrl-C");
+  live->add_flag("--no-trace", arguments.live_no_trace, "leave the kernel's tracepoints alone");
+  live->footer(
+      "The report is fsync's. The kernel is traced for a quarter of a second an interval.\n"
+      "Examples:\n"
+      "  walinspect live /var/lib/metastore/member/wal\n"
+      "  sudo walinspect live DIR --once --interval 10\n"
+      "  walinspect live DIR --json | jq -c '[.time, .recent.p99_us]'");
+  chosen.emplace_back(live, Live);
+}
+
+void DeclareBench(CLI::App& app, Arguments& arguments, Chosen& chosen) {
+  CLI::App* command = app.add_subcommand(
+      "bench", "what a durable write costs on this disk, and the settings that suit it");
+  command->add_option("dir", arguments.directory, "a directory on the disk (.); needs no log")
+      ->default_str(".");
+  command->add_flag("--json", arguments.json, "one JSON document, its schema named in it");
+  command->add_option("--seconds", arguments.bench_seconds, "about so long in all (30)")
+      ->check(CLI::Range(1.0, 3600.0));
+  command->add_flag("--all", arguments.bench.print_all, "every method, state, size and depth");
+  command->footer(
+      "Writes 80 MiB of files walinspect-bench-*.tmp there and removes them, also at Ctrl-C. A\n"
+      "node that runs on the same disk is slowed down meanwhile, and slows the measurement.\n"
+      "Exit code: 0 fit for a log, 5 not known to be (slow, too quick, too few), 4 could not.\n"
+      "Examples:\n"
+      "  walinspect bench /var/lib/metastore\n"
+      "  walinspect bench DIR --json | jq .recommended");
+  chosen.emplace_back(command, BenchDisk);
 }
 
 void DeclareExport(CLI::App& app, Arguments& arguments, Chosen& chosen) {
@@ -253,14 +355,18 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   DeclareLooking(app, arguments, chosen);
   DeclareProfiling(app, arguments, chosen);
+  DeclareLive(app, arguments, chosen);
+  DeclareBench(app, arguments, chosen);
   DeclareExport(app, arguments, chosen);
   DeclareDiff(app, arguments, chosen);
   DeclareRepair(app, arguments, chosen);
+  crashtest::Command crashtest(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitClean : kExitFailed;
   }
+  if (crashtest.chosen()) return crashtest.Run();
   const StatusOr<Request> request = RequestOf(arguments);
   if (!request.ok()) {
     std::fprintf(stderr, "walinspect: %s\n", std::string(request.status().message()).c_str());

@@ -92,10 +92,10 @@ Meaning MeaningOfEntry(const wal::Record& record) {
 Meaning MeaningOf(const wal::Record& record) {
   if (wal::IsEntryKind(record.kind)) return MeaningOfEntry(record);
   if (record.kind == wal::RecordKind::kHardState) {
-    const StatusOr<raft::HardState> state = server::DecodeHardState(record.bytes);
+    const StatusOr<server::DurableState> state = server::DecodeHardState(record.bytes);
     if (!state.ok()) return {std::string(state.status().message()), ""};
-    return {Concat("term=", state->term.value(), " vote=", absl::Hex(state->vote.value()),
-                   " commit=", state->commit.value()),
+    return {Concat("term=", state->raft.term.value(), " vote=", absl::Hex(state->raft.vote.value()),
+                   " commit=", state->raft.commit.value()),
             ""};
   }
   if (record.kind == wal::RecordKind::kGroupState) {

@@ -1,0 +1,28 @@
+// What a group needs of the way to the other members; Peers is the implementation. On the state
+// core.
+#pragma once
+
+#include "io/base/time.h"
+#include "raft/message.h"
+#include "server/members.h"
+
+namespace metastore::server {
+
+class MemberCall;
+
+class PeerTransport {
+ public:
+  virtual ~PeerTransport() = default;
+  // Queues `message` for `message.to`. False: it is lost already, the link is down or full.
+  virtual bool Send(GroupId group, const raft::Message& message) = 0;
+  // Sends a kSnapshot with the file that it names; Group::OnSnapshotSent tells how that went.
+  virtual void SendSnapshot(GroupId group, raft::Message message) = 0;
+  // The membership is now `members`.
+  virtual void Follow(const Members& members) = 0;
+  // Since when the link to `peer` is up; Max while it is not.
+  virtual MonoTime UpSince(NodeId peer) const = 0;
+  // Has the leader, another member, carry out `call`, and returns it.
+  virtual void Forward(NodeId leader, MemberCall& call) = 0;
+};
+
+}  // namespace metastore::server

@@ -1,0 +1,114 @@
+// Peers: the other members of the cluster: a link to each, the port they dial, and what goes
+// through both.
+//
+// Owned by the StateCore, on its core. Messages of all groups to one member share its link. Who may
+// speak here is judged by cluster, member and data directory: a stranger, one that was removed, and
+// one whose disk was wiped are refused, and told why.
+//
+// Bounds: those of net/peer_link.h and peer_server.h; one snapshot to a member at a time; at most
+// kForwardsMax membership calls on their way to the leader.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "net/peer_link.h"
+#include "net/peer_server.h"
+#include "server/config.h"
+#include "server/edge.h"
+#include "server/peer_codec.h"
+#include "server/peer_transport.h"
+#include "server/snapshot_transfer.h"
+
+namespace metastore::server {
+
+class Group;
+
+struct PeersStats {
+  uint64_t received_total = 0;   // messages
+  uint64_t malformed_total = 0;  // frames and messages refused
+  uint64_t snapshots_sent_total = 0;
+  uint64_t snapshots_failed_total = 0;
+  uint64_t snapshots_received_total = 0;
+};
+
+class Peers final : public PeerTransport, private net::PeerHandler, private net::PeerLinkListener {
+ public:
+  static constexpr size_t kForwardsMax = 64;
+
+  // All outlive it.
+  Peers(io::Runtime& runtime, const Config& config, engine::SnapshotStore& snapshots,
+        const Identity& identity);
+  ~Peers() override;
+
+  // Whose messages these are; before its Start.
+  void Attach(Group& group) { group_ = &group; }
+  // Listens on the peer URLs, once the group has started.
+  // Errors: those of net::PeerServer::Listen, naming the URL
+  Status Listen();
+  // Ends all streams and tasks, and returns the calls on their way.
+  io::Task<void> Stop();
+
+  bool Send(GroupId group, const raft::Message& message) override;
+  void SendSnapshot(GroupId group, raft::Message message) override;
+  void Follow(const Members& members) override;
+  MonoTime UpSince(NodeId peer) const override;
+  void Forward(NodeId leader, MemberCall& call) override;
+
+  // The links and the port, on /metrics.
+  void AddMetrics(io::MetricList& list) const;
+  const std::vector<io::Address>& addresses() const { return addresses_; }
+
+ private:
+  Status Admit(const net::PeerHello& hello) override;
+  io::Task<void> Serve(net::PeerStream& stream) override;
+  void OnPeerUp(NodeId peer) override;
+  void OnPeerDown(NodeId peer, const Status& why) override;
+
+  io::Task<void> ServeMessages(net::PeerStream& stream);
+  io::Task<void> ServeSnapshot(net::PeerStream& stream);
+  io::Task<void> ServeMembers(net::PeerStream& stream);
+  Status TakeMessage(const net::PeerHello& hello, std::string_view bytes);
+  io::Task<Status> AnswerChange(net::PeerStream& stream, std::string_view request);
+  io::Task<void> SendSnapshotTo(PeerMessage message);
+  io::Task<Status> TrySnapshot(const PeerMessage& message);
+  io::Task<void> ForwardTo(NodeId leader, MemberCall& call);
+  io::Task<Status> AskLeader(NodeId leader, MemberCall& call);
+  io::Task<StatusOr<std::unique_ptr<net::PeerStream>>> DialMember(NodeId peer,
+                                                                  net::PeerStreamKind kind);
+  io::Task<void> Retire(std::unique_ptr<net::PeerLink> link);
+  net::PeerHello HelloTo(NodeId peer, net::PeerStreamKind kind) const;
+  void SetLink(const Member& member);
+  net::PeerStreamOptions StreamOptions() const;
+
+  io::Runtime& runtime_;
+  const Config& config_;
+  engine::SnapshotStore& snapshots_;
+  const Identity identity_;
+  Group* group_ = nullptr;
+  Members members_;  // as the group last told
+  std::map<NodeId, std::unique_ptr<net::PeerLink>> links_;
+  net::PeerServer server_;
+  SnapshotIntake intake_;
+  std::vector<io::Address> addresses_;
+  std::vector<NodeId> snapshots_to_;  // members that one is on its way to
+  size_t forwards_ = 0;
+  PeersStats stats_;
+  io::StopSource stop_;
+  io::Gate gate_;
+};
+
+struct ClusterPicture {
+  ClusterId cluster;
+  Members members;
+};
+// The endpoints behind peer URLs; those that are none are left out.
+std::vector<net::PeerEndpoint> EndpointsOf(const std::vector<std::string>& peer_urls);
+// Asks the members behind `endpoints`, in turn, who belongs to the cluster: for one that wants to
+// join and knows neither the cluster's id nor its own.
+// Errors: kUnavailable  none of them answers; names each and why
+io::Task<StatusOr<ClusterPicture>> AskForMembers(io::Runtime& runtime,
+                                                 std::vector<net::PeerEndpoint> endpoints);
+
+}  // namespace metastore::server

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Aim: members lose nothing and answer nothing wrong whatever befalls a minority of them, full
+disks included. Method: five real members on hosts of their own (netns.py); clients write and read
+on all while members are killed, stopped, cut off and given a narrow link at random, two of them at
+a time, and now and then all are killed; then the recorded history must have an order that explains
+it. Prints its seed; MS_E2E_SEED=N repeats the choices (not the timing). MS_E2E_FAULTS_S sets how
+long, in seconds; the longest faults last a fifth of it. The full disk is a loop-mounted ext4."""
+import collections
+import os
+import random
+import signal
+import time
+
+import harness
+import netns
+from cluster import SMALL_LOG, Cluster, Load, metric, tell
+from small_disk import SmallDisk
+
+SECONDS = float(os.environ.get("MS_E2E_FAULTS_S", "15"))
+MEMBERS, AFFLICTED_MAX = 5, 2
+RECOVERY_MAX_S = 30
+ALL_KILLED = 0.04  # of the steps
+
+
+def kill(member):
+    member.kill()
+    return member.spawn
+
+
+def stop(member):
+    member.process.send_signal(signal.SIGSTOP)
+    return lambda: member.process.send_signal(signal.SIGCONT)
+
+
+def cut(member):
+    member.host.cut()
+    return member.host.heal
+
+
+def narrow(member):
+    member.host.shape(*netns.NARROW)
+    return member.host.unshape
+
+
+# Each afflicts a member and gives what ends that.
+FAULTS = {"killed": kill, "stopped": stop, "cut off": cut, "on a narrow link": narrow}
+
+
+class FaultsTest(harness.NodeTest):
+    def setUp(self):
+        super().setUp()
+        self.skip_for_etcd("its flags differ")
+        why = netns.missing()
+        if why is not None:
+            self.skipTest(why)
+        network = netns.Network("faults", MEMBERS)
+        self.addCleanup(network.close)
+        self.cluster = Cluster(
+            self,
+            size=MEMBERS,
+            extra=SMALL_LOG,
+            member_type=netns.HostMember,
+            network=network,
+        ).start()
+        seed = int(os.environ.get("MS_E2E_SEED", "0")) or random.SystemRandom().randrange(1 << 31)
+        tell(f"seed {seed}")
+        self.random = random.Random(seed)
+        self.afflicted = {}  # member: (when it ends, what ends it)
+        self.counts = collections.Counter()
+
+    def test_no_fault_of_a_minority_loses_or_invents_anything(self):
+        with Load(self.cluster.members, clients=5, value_bytes=4000) as load:
+            load.wait_written(100)
+            end = time.monotonic() + SECONDS
+            while time.monotonic() < end:
+                self.step()
+            self.end_faults(everything=True)
+            healed = time.monotonic()
+            took = load.wait_written_after(healed, RECOVERY_MAX_S)
+            for member in self.cluster.members:
+                harness.wait_until(member.healthy, RECOVERY_MAX_S, f"{member.name} serves again")
+            load.wait_written(50)
+        self.cluster.check(load.history)
+        writes, reads = load.history.acknowledged(), load.history.acknowledged("get")
+        installed = sum(
+            member.log_text().count("installed the leader's snapshot")
+            for member in self.cluster.members
+        )
+        tell(
+            f"{dict(self.counts)}; {installed} snapshots installed; {len(writes)} writes, "
+            f"{len(reads)} reads, refused {load.refusals()}; a write {took:.2f} s after the last "
+            "fault had ended"
+        )
+        self.assertGreater(len(writes), SECONDS * 5, "hardly anything was written")
+
+    def step(self):
+        self.end_faults()
+        if self.random.random() < ALL_KILLED:
+            self.kill_all()
+        elif len(self.afflicted) < AFFLICTED_MAX:
+            self.afflict()
+        time.sleep(self.random.uniform(0.1, 0.6))
+
+    def afflict(self):
+        well = [member for member in self.cluster.members if member not in self.afflicted]
+        member = self.random.choice(well)
+        if self.random.random() < 0.4:  # the leader is where it hurts
+            leading = [one for one in well if leads(one)]
+            member = leading[0] if leading else member
+        name = self.random.choice(sorted(FAULTS))
+        lasts = self.random.choice((0.05, 0.5, 1.5, SECONDS / 5))
+        self.counts[name] += 1
+        self.afflicted[member] = (time.monotonic() + lasts, FAULTS[name](member))
+
+    def end_faults(self, everything=False):
+        now = time.monotonic()
+        for member, (when, undo) in list(self.afflicted.items()):
+            if everything or when <= now:
+                del self.afflicted[member]
+                undo()
+
+    def kill_all(self):
+        self.end_faults(everything=True)
+        self.counts["all killed"] += 1
+        for member in self.cluster.members:
+            member.process.kill()
+        for member in self.cluster.members:
+            member.kill()
+        for member in self.cluster.members:
+            member.spawn()
+
+
+class FullDiskTest(harness.NodeTest):
+    DISK_MIB = 96
+    LEFT_BYTES = 1 << 20
+    PUTS = 300  # of VALUE: more than what is left
+
+    def setUp(self):
+        super().setUp()
+        self.skip_for_etcd("it ends when its disk is full")
+        disk = SmallDisk(self, self.DISK_MIB)
+        self.cluster = Cluster(self, extra=SMALL_LOG)
+        self.full = self.cluster.members[2]
+        self.full.data = disk.path / "data"
+        self.disk = disk
+        self.cluster.start()
+
+    def test_a_follower_whose_disk_is_full_stops_nobody(self):
+        self.let_lead(self.cluster.members[0])
+        self.write_while_full()
+
+    def test_a_leader_whose_disk_is_full_stops_nobody(self):
+        self.let_lead(self.full)
+        self.write_while_full()
+
+    def let_lead(self, member):
+        leader = self.cluster.leader()
+        if leader is not member:
+            moved = leader.etcdctl("move-leader", member.hex_id())
+            self.assertEqual(moved.status, 0, moved.errors)
+
+    def write_while_full(self):
+        rest = self.cluster.members[:2]
+        self.disk.fill(self.LEFT_BYTES)
+        with Load(rest) as load:
+            with rest[0].connect(timeout=20) as connection:
+                for number in range(self.PUTS):
+                    reply = connection.put(b"big/%04d" % number, b"v" * 15_000)
+                    self.assertEqual(reply.status, 0, repr(reply))
+            self.assertEqual(metric(self.full, "metastore_wal_accepting"), 0)
+            with self.full.connect() as connection:
+                reply = connection.put(b"refused", b"1")
+            self.assertNotEqual(reply.status, 0, repr(reply))
+            self.disk.make_room()
+            harness.wait_until(self.full.healthy, RECOVERY_MAX_S, "it serves again")
+            load.wait_written(50)
+        self.cluster.check(load.history)
+
+
+def leads(member):
+    status = member.status()
+    return status is not None and status["leader"] == status["id"]
+
+
+if __name__ == "__main__":
+    harness.main()
