@@ -92,7 +92,11 @@ void Group::Propose(ProposeCall& call) {
   if (IsLearner()) return refuse(errors::kNotSupportedForLearner);
   // Only with segments smaller than the default's (--experimental-wal-segment-bytes).
   if (call.command.size() > log_.record_bytes_max()) return refuse(errors::kRequestTooLarge);
-  if (!log_.accepting() && call.quota_cost_bytes > 0) return refuse(errors::kNoSpace);
+  if (!log_.accepting() && call.quota_cost_bytes > 0) {
+    // The next segments are still being filled, or cannot be made.
+    const bool full = !log_.stats().preparation_error.empty();
+    return refuse(full ? errors::kNoSpace : errors::kTooManyRequests);
+  }
   if (OverQuota(call.quota_cost_bytes)) return refuse(errors::kNoSpace);
   proposals_.Admit(call);
   Schedule();

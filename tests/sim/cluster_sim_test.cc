@@ -18,7 +18,10 @@ std::string Lines(const ClusterHarness& cluster) {
 TEST(ClusterSim, ServesThroughEveryMemberAndRestarts) {
   ClusterHarness cluster({.seed = 11});
   ASSERT_EQ(cluster.Boot(), OkStatus());
-  cluster.workload().Start({.writers = 6, .transactions = true, .serializable_percent = 20});
+  cluster.workload().Start({.writers = 6,
+                            .pause_max = Milliseconds(20),
+                            .transactions = true,
+                            .serializable_percent = 20});
   cluster.RunFor(Seconds(2));
   for (const auto& member : cluster.members()) {
     member->node.Stop();
@@ -28,7 +31,7 @@ TEST(ClusterSim, ServesThroughEveryMemberAndRestarts) {
   cluster.workload().Stop();
   cluster.Settle(Seconds(20));
   EXPECT_TRUE(cluster.ok()) << Lines(cluster) << cluster.world().PrintLogs(30);
-  EXPECT_GT(cluster.workload().counts().acknowledged, 1000u);
+  EXPECT_GT(cluster.workload().counts().acknowledged, 500u);
   EXPECT_GT(cluster.counts().digests, 2u);
 }
 
