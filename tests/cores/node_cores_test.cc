@@ -57,8 +57,9 @@ class NodeOnCores {
     config.member.data_dir = directory_;
     config.member.listen_client_urls = {{"http", address.ip, address.port}};
     config.member.advertise_client_urls = config.member.listen_client_urls;
-    config.member.listen_peer_urls = {{"http", "127.0.0.1", 2380}};
-    config.member.initial_advertise_peer_urls = config.member.listen_peer_urls;
+    // Nobody dials the only member: the system chooses the port, so that tests run side by side.
+    config.member.listen_peer_urls = {{"http", "127.0.0.1", 0}};
+    config.member.initial_advertise_peer_urls = {{"http", "127.0.0.1", 2380}};
     config.cluster.initial_cluster = {{"default", {"http://127.0.0.1:2380"}}};
     config.storage.wal_segment_bytes = 4 * limits::kMiB;
     config.runtime.reactors = static_cast<int>(reactors);

@@ -41,7 +41,7 @@ class ServingTest(harness.NodeTest):
         self.assertEqual(len(lists), 1, lists)
         lines = sorted(lists.pop().splitlines())
         expected = sorted(
-            f"{member.hex_id().zfill(16)}, started, {member.name}, {member.peer_url}, "
+            f"{member.hex_id()}, started, {member.name}, {member.peer_url}, "
             f"http://{member.endpoint}, false"
             for member in cluster.members
         )

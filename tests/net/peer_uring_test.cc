@@ -154,21 +154,32 @@ class OneDescriptor final {
   rlimit before_{};
 };
 
+// One connection, with a descriptor for its near end only, or with enough.
+io::Task<void> ConnectOnce(io::Runtime& runtime, net::PeerServer& server, io::Address address,
+                           bool scarce) {
+  const uint64_t before = server.stats().accepted_total;
+  std::optional<OneDescriptor> limit;
+  if (scarce) limit.emplace();
+  StatusOr<std::unique_ptr<io::Socket>> near =
+      co_await runtime.Connect(address, runtime.Now() + Seconds(5));
+  EXPECT_TRUE(near.ok()) << near.status();
+  co_await io::SleepUntil(runtime, runtime.Now() + Milliseconds(50));
+  if (scarce) EXPECT_EQ(server.stats().accepted_total, before);
+  limit.reset();
+  const bool accepted =
+      co_await Until(runtime, [&] { return server.stats().accepted_total == before + 1; });
+  EXPECT_TRUE(accepted);
+  if (near.ok()) (*near)->Close();
+}
+
 io::Task<void> RunOutOfDescriptors(Stage& stage) {
   io::Runtime& runtime = stage.runtime;
   Ear ear;
   net::PeerServer server(runtime, ear, {});
   const io::Address address = io::uring::ValueOrDie(server.Listen({.ip = "127.0.0.1", .port = 0}));
-  std::optional<OneDescriptor> scarce(std::in_place);
-  StatusOr<std::unique_ptr<io::Socket>> first =
-      co_await runtime.Connect(address, runtime.Now() + Seconds(5));
-  EXPECT_TRUE(first.ok()) << first.status();
-  co_await io::SleepUntil(runtime, runtime.Now() + Milliseconds(50));
-  EXPECT_EQ(server.stats().accepted_total, 0u);  // no descriptor for it
-  scarce.reset();
-  const bool accepted = co_await Until(runtime, [&] { return server.stats().accepted_total == 1; });
-  EXPECT_TRUE(accepted);
-  if (first.ok()) (*first)->Close();
+  // With enough first: the sanitizer opens a pipe when it first sees a virtual call of a type.
+  co_await ConnectOnce(runtime, server, address, /*scarce=*/false);
+  co_await ConnectOnce(runtime, server, address, /*scarce=*/true);
   co_await server.Shutdown();
 }
 
