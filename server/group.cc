@@ -48,7 +48,7 @@ io::Task<Status> Group::Start(const Bootstrap& bootstrap) {
   StatusOr<raft::InitialState> initial = MakeInitialState();
   MS_CO_RETURN_IF_ERROR(initial.status());
   core_ = std::make_unique<raft::RaftCore>(options_.raft, *tail_, *initial);
-  peers_.Follow(members_);
+  FollowMembers();
   gate_.Spawn("group.apply", io::ReadyClass::kCritical, ApplyLoop());
   gate_.Spawn("group.snapshot", io::ReadyClass::kBackground, SnapshotLoop());
   gate_.Spawn("group.publish", io::ReadyClass::kBackground, PublishLoop());
@@ -89,7 +89,7 @@ void Group::Propose(ProposeCall& call) {
   if (call.terms.require_leader && core_->leader() == raft::kNobody) {
     return refuse(errors::kNoLeader);
   }
-  if (IsLearner()) return refuse(errors::kNotSupportedForLearner);
+  if (is_learner_) return refuse(errors::kNotSupportedForLearner);
   // Only with segments smaller than the default's (--experimental-wal-segment-bytes).
   if (call.command.size() > log_.record_bytes_max()) return refuse(errors::kRequestTooLarge);
   if (!log_.accepting() && call.quota_cost_bytes > 0) {
@@ -115,7 +115,7 @@ void Group::Read(ReadCall& call) {
     ServeRead(call);
     return;
   }
-  if (IsLearner()) return refuse(errors::kNotSupportedForLearner);
+  if (is_learner_) return refuse(errors::kNotSupportedForLearner);
   reads_.Add(call);
   Schedule();
 }
@@ -441,16 +441,18 @@ void Group::Fail(Status status) {
   failed_.NotifyAll();
 }
 
-bool Group::IsLearner() const {
+// What follows from members_, whenever they have changed.
+void Group::FollowMembers() {
   const Member* self = members_.Find(options_.raft.id);
-  return self != nullptr && self->is_learner;
+  is_learner_ = self != nullptr && self->is_learner;
+  peers_.Follow(members_);
 }
 
 GroupStatus Group::status() const {
   GroupStatus status;
   status.leader = core_->leader();
   status.is_leader = core_->is_leader();
-  status.is_learner = IsLearner();
+  status.is_learner = is_learner_;
   status.term = core_->term();
   status.committed = core_->commit();
   status.conf = conf_;

@@ -157,7 +157,7 @@ class Group final : public CallReceiver {
   io::Task<void> ServeLongRead(ReadCall& call);
   io::Task<void> FetchEntries(raft::TailLog::Wanted wanted);
   void Fail(Status status);
-  bool IsLearner() const;
+  void FollowMembers();
   bool CampaignsAlone() const;
   bool OverQuota(uint64_t cost_bytes) const;
 
@@ -234,6 +234,7 @@ class Group final : public CallReceiver {
   Reads reads_;
   Members members_;
   raft::ConfState conf_;                   // as of the applied index
+  bool is_learner_ = false;                // this member, by members_
   std::vector<MemberCall*> member_calls_;  // proposed here
   std::vector<TransferCall*> transfers_;
   struct {
@@ -254,7 +255,7 @@ class Group final : public CallReceiver {
   std::deque<raft::ApplyTask> apply_queue_;
   bool applying_ = false;
   bool fetching_ = false;  // entries for raft; one fetch at a time
-  Term applied_term_;  // of the last entry applied
+  Term applied_term_;      // of the last entry applied
   LogIndex received_;  // of a leader's snapshot that raft has been told of; 0: none, or in a flight
   io::Signal apply_arrived_;
   std::vector<raft::Payload> payloads_;             // scratch of ProposeWaiting

@@ -114,7 +114,7 @@ void Group::ApplyServerCommand(std::string_view command) {
   StatusOr<ServerCommand> decoded = DecodeServerCommand(command);
   if (!decoded.ok()) return;
   members_.SetAttributes(decoded->attributes);
-  peers_.Follow(members_);
+  FollowMembers();
   engine::ApplyResult applied{.request = decoded->request, .revision = engine_.stats().revision};
   proposals_.Resolve(std::move(applied), core_->term());
   serving_changed_.NotifyAll();
@@ -134,7 +134,7 @@ void Group::ApplyConfChange(const raft::Entry& entry) {
   conf_ = *std::move(conf);
   members_.Apply(*change, asked.member, conf_);
   BoundTail();
-  if (!Mutated(Mutation::kLinksNotFollowed)) peers_.Follow(members_);
+  if (!Mutated(Mutation::kLinksNotFollowed)) FollowMembers();
   ResolveMemberCalls(asked.request, OkStatus());
   StopIfRemoved();
 }

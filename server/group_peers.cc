@@ -124,7 +124,7 @@ void Group::OnInstalled(const raft::SnapshotMeta& snapshot) {
   tail_->SetSnapshot(snapshot);
   snapshots_.NoteInstalled(snapshot.last.index);
   BoundTail();
-  peers_.Follow(members_);
+  FollowMembers();
   serving_changed_.NotifyAll();
   StopIfRemoved();
 }
