@@ -3,9 +3,10 @@
 //
 // The log is driven as a group's pump drives it under load: one append more than the log writes at
 // once, so that the next batch is built while the last is on its way; each of `batch` entries of
-// `record-bytes`. It is purged behind itself, so that segments go round. The reference are
-// `depth` threads that write as many bytes as the log's frames have, with the same durability, into
-// a file of written zeros: no reactor, no format, no checksums.
+// `record-bytes`. It is purged behind itself and loaded for a while before it is measured, so that
+// segments only go round. The reference are `depth` threads that write as many bytes as the log's
+// frames have, with the same durability, into a file of written zeros: no reactor, no format, no
+// checksums.
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -39,7 +40,7 @@ constexpr char kUsage[] = R"(usage: wal_bench [options]
   --depths LIST         durable writes under way (default 1,2)
   --methods LIST        of dsync, fdatasync, linked (default dsync)
   --record-bytes N      of an entry (default 330)
-  --seconds S           of each measurement (default 1)
+  --seconds S           of each measurement, and of the load before it (default 1)
   --rounds N            of which the medians are printed (default 3)
   --spin                poll briefly before sleeping
 )";
@@ -124,8 +125,8 @@ struct Load {
   uint32_t depth;
   uint64_t batch;
   std::string bytes;
-  MonoTime end;
   LogIndex last;
+  MonoTime end;
   uint64_t records = 0;
   LatencyHistogram latency;
 };
@@ -175,6 +176,14 @@ io::Task<void> Purger(Load& load) {
   }
 }
 
+io::Task<void> Drive(Load& load, double seconds) {
+  load.end = load.runtime.Now() + Nanoseconds(static_cast<int64_t>(seconds * 1e9));
+  io::Gate gate(load.runtime.scheduler());
+  gate.Spawn("bench.append", io::ReadyClass::kCritical, Appender(load));
+  gate.Spawn("bench.purge", io::ReadyClass::kBackground, Purger(load));
+  co_await gate.Close();
+}
+
 io::Task<Figures> MeasureLog(io::Runtime& runtime, const Options& options, const Shape& shape) {
   wal::LogOptions log_options{.directory = options.directory + "/log",
                               .cluster = ClusterId(1),
@@ -187,19 +196,19 @@ io::Task<Figures> MeasureLog(io::Runtime& runtime, const Options& options, const
   while (log.stats().segments_prepared < log_options.prepared_target) {
     co_await io::SleepUntil(runtime, runtime.Now() + Milliseconds(20), {});
   }
-  const wal::LogStats before = log.stats();
-  const MonoTime began = runtime.Now();
   Load load{.log = log,
             .runtime = runtime,
             .depth = shape.depth,
             .batch = shape.batch,
             .bytes = std::string(options.record_bytes, 'r'),
-            .end = began + Nanoseconds(static_cast<int64_t>(options.seconds * 1e9)),
             .last = log.LastIndex(kGroup)};
-  io::Gate gate(runtime.scheduler());
-  gate.Spawn("bench.append", io::ReadyClass::kCritical, Appender(load));
-  gate.Spawn("bench.purge", io::ReadyClass::kBackground, Purger(load));
-  co_await gate.Close();
+  // Until segments only go round, making them takes its part of the device.
+  co_await Drive(load, options.seconds);
+  load.records = 0;
+  load.latency = {};
+  const wal::LogStats before = log.stats();
+  const MonoTime began = runtime.Now();
+  co_await Drive(load, options.seconds);
   const double took = static_cast<double>((runtime.Now() - began).ns) / 1e9;
   const wal::LogStats after = log.stats();
   const uint64_t frames = std::max<uint64_t>(1, after.frames - before.frames);

@@ -18,14 +18,16 @@ void Complain(bool bad, std::string_view what, std::string& problems) {
   problems += what;
 }
 
-SegmentPoolOptions PoolOptions(const LogOptions& options, uint64_t next_file_number) {
+SegmentPoolOptions PoolOptions(const LogOptions& options, uint64_t next_file_number,
+                               size_t in_use) {
   return {.directory = options.directory,
           .cluster = options.cluster,
           .member = options.member,
           .segment_bytes = options.segment_bytes,
           .target = options.prepared_target,
           .free_bytes_reserve = options.free_bytes_reserve,
-          .next_file_number = next_file_number};
+          .next_file_number = next_file_number,
+          .in_use = in_use};
 }
 
 }  // namespace
@@ -52,7 +54,7 @@ Log::Parts::Parts(io::Runtime& from, LogOptions&& opened, Recovered&& recovered)
       created(recovered.created),
       segments(std::move(recovered.segments)),
       groups(std::move(recovered.groups)),
-      pool(from, PoolOptions(options, recovered.next_file_number)),
+      pool(from, PoolOptions(options, recovered.next_file_number, segments.size())),
       writer({from, options, segments, pool, groups}, recovered.position),
       gate(from.scheduler()) {
   for (SegmentFile& file : recovered.free_files) pool.Add(std::move(file));

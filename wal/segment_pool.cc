@@ -10,6 +10,8 @@ namespace {
 
 constexpr uint64_t kChunkBytes = limits::kMiB;
 constexpr Duration kRetryAfter = Seconds(1);
+// How often it is seen whether the surplus is still wanted, and the space.
+constexpr Duration kLookAfter = Seconds(10);
 // While this many segments are prepared, filling rests kRestFactor times as long as it worked, to
 // leave the device to the log's own writes.
 constexpr size_t kRestFrom = 3;
@@ -18,7 +20,13 @@ constexpr int64_t kRestFactor = 2;
 }  // namespace
 
 SegmentPool::SegmentPool(io::Runtime& runtime, SegmentPoolOptions options)
-    : runtime_(runtime), options_(std::move(options)), gate_(runtime.scheduler()) {}
+    : runtime_(runtime),
+      options_(std::move(options)),
+      gate_(runtime.scheduler()),
+      in_use_(options_.in_use) {
+  need_.since = runtime_.Now();
+  NoteNeed();
+}
 
 void SegmentPool::Start() { gate_.Spawn("wal.prepare", io::ReadyClass::kBackground, Run()); }
 
@@ -33,10 +41,18 @@ void SegmentPool::Add(SegmentFile file) {
   changed_.NotifyAll();
 }
 
+void SegmentPool::GiveBack(SegmentFile file) {
+  CHECK_GT(in_use_, 0u);
+  --in_use_;
+  Add(std::move(file));
+}
+
 SegmentFile SegmentPool::Take() {
   CHECK(!files_.empty());
   SegmentFile file = std::move(files_.back());
   files_.pop_back();
+  ++in_use_;
+  NoteNeed();
   changed_.NotifyAll();
   return file;
 }
@@ -54,13 +70,21 @@ io::Task<Status> SegmentPool::WaitPrepared(size_t count) {
 
 io::Task<void> SegmentPool::Run() {
   while (!stop_.stopped()) {
-    if (prepared() > options_.target + kSurplusMax) {
+    NoteNeed();
+    const size_t wanted_back = std::max(need_.now, need_.before) - in_use_;
+    if (Surplus(std::max(kSurplusMax, wanted_back))) {
       co_await RemoveSurplus();
       continue;
     }
+    if (Surplus(kSurplusMax)) {
+      const bool space_short = co_await SpaceShort();
+      if (space_short && Surplus(kSurplusMax)) {
+        co_await RemoveSurplus();
+        continue;
+      }
+    }
     if (prepared() >= options_.target) {
-      const io::WaitLimit limit{.stop = stop_.token()};
-      co_await changed_.Wait(limit);
+      co_await WaitForChange();
       continue;
     }
     StatusOr<SegmentFile> made = co_await Prepare();
@@ -84,6 +108,26 @@ io::Task<void> SegmentPool::Run() {
     changed_.NotifyAll();
     co_await io::SleepUntil(runtime_, runtime_.Now() + kRetryAfter, stop_.token());
   }
+}
+
+void SegmentPool::NoteNeed() {
+  if (runtime_.Now() >= need_.since + kNeedRemembered) {
+    need_.before = need_.now;
+    need_.now = 0;
+    need_.since = runtime_.Now();
+  }
+  need_.now = std::max(need_.now, in_use_);
+}
+
+io::Task<void> SegmentPool::WaitForChange() {
+  io::WaitLimit limit{.timers = &runtime_, .stop = stop_.token()};
+  if (Surplus(kSurplusMax)) limit.deadline = runtime_.Now() + kLookAfter;
+  co_await changed_.Wait(limit);
+}
+
+io::Task<bool> SegmentPool::SpaceShort() {
+  const StatusOr<io::FileSystemFacts> facts = co_await runtime_.FactsOf(options_.directory);
+  co_return facts.ok() && facts->free_bytes < options_.free_bytes_reserve + options_.segment_bytes;
 }
 
 std::string SegmentPool::PathOf(uint64_t number) const {

@@ -3,6 +3,11 @@
 // has to allocate; freed ones come back as they are, since their blocks are written already and
 // their old frames fail every check.
 //
+// Spare files are kept as long as the log may want them back: between two purges it takes what the
+// last purge freed, and making a file again costs as many bytes as writing it, while removing one
+// makes the device discard it, which stops its writes for milliseconds. So files are removed only
+// beyond what the log has used at once lately, or when space runs short.
+//
 // Owner: Log. Failing to make a segment (no space, most likely) is not an error of the log:
 // prepared() stays low, the cause is in failure(), and the task tries again by itself every second.
 #pragma once
@@ -24,6 +29,7 @@ struct SegmentPoolOptions {
   size_t target = 0;
   uint64_t free_bytes_reserve = 0;
   uint64_t next_file_number = 1;
+  size_t in_use = 0;  // segments of the log as it was opened
 };
 
 class SegmentPool final {
@@ -34,8 +40,10 @@ class SegmentPool final {
   void Start();
   io::Task<void> Stop();
 
-  // A file whose every block was written: prepared, or free to be recycled.
+  // A spare file whose every block was written.
   void Add(SegmentFile file);
+  // The same, of one that was taken, or in use from the start.
+  void GiveBack(SegmentFile file);
   size_t prepared() const { return files_.size(); }
   // CHECKs that there is one.
   SegmentFile Take();
@@ -46,14 +54,20 @@ class SegmentPool final {
   uint64_t failures() const { return failures_; }
   const Status& failure() const { return failure_; }  // of the last attempt
 
-  // More spare files than the target by this many are removed.
+  // Spare files beyond the target that are kept in any case.
   static constexpr size_t kSurplusMax = 2;
+  // For this long, twice at most, the log's greatest need is remembered.
+  static constexpr Duration kNeedRemembered = Seconds(300);
 
  private:
   io::Task<void> Run();
   io::Task<StatusOr<SegmentFile>> Prepare();
   io::Task<Status> Fill(io::File& file, uint64_t number);
   io::Task<Status> FillZeros(io::File& file);
+  void NoteNeed();
+  bool Surplus(size_t kept) const { return prepared() > options_.target + kept; }
+  io::Task<void> WaitForChange();
+  io::Task<bool> SpaceShort();
   io::Task<void> RemoveSurplus();
   std::string PathOf(uint64_t number) const;
 
@@ -63,6 +77,12 @@ class SegmentPool final {
   io::StopSource stop_;
   io::Signal changed_;
   std::vector<SegmentFile> files_;
+  size_t in_use_ = 0;  // taken, and not given back
+  struct {
+    size_t now = 0;     // the most in use at once, since `since`
+    size_t before = 0;  // and in the span before
+    MonoTime since;
+  } need_;
   Status failure_;
   uint64_t failures_ = 0;
 };

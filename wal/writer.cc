@@ -460,7 +460,7 @@ void Writer::ReleaseSegments() {
     std::unique_ptr<Segment> freed = segments_.PopFront();
     ++stats_.segments_recycled;
     freed->file.recycled = true;
-    pool_.Add(std::move(freed->file));
+    pool_.GiveBack(std::move(freed->file));
   }
 }
 

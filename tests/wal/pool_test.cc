@@ -99,21 +99,69 @@ TEST(PoolTest, AFailedPreparationLeavesNoFile) {
   }
 }
 
-TEST(PoolTest, SpareFilesBeyondTheSurplusAreRemoved) {
-  WalMachine machine;
-  machine.options().rewrite_after_segments = 100;
-  machine.MustOpen();
-  uint64_t next = 1;
-  while (machine.log().stats().segments_live < 12) {
-    ASSERT_TRUE(machine.WaitFor([&] { return machine.log().accepting(); }));
-    machine.MustAppend(kGroup, {Entry(next++, 1, std::string(20000, 'x'))});
+constexpr uint64_t kReserve = 512 * limits::kKiB;
+
+// A log that grows to 12 segments and is purged, over and over.
+class GrowingLog {
+ public:
+  GrowingLog() {
+    machine.options().rewrite_after_segments = 100;
+    machine.options().free_bytes_reserve = kReserve;
+    machine.MustOpen();
   }
-  machine.MustPurge(kGroup, next - 1);
-  machine.MustAppend(kGroup, {Entry(next, 1, "x")});
-  machine.world().RunFor(Seconds(2));
-  EXPECT_LE(machine.disk().ListFiles().size(), 3 + SegmentPool::kSurplusMax + 2);
-  machine.Reopen();
-  EXPECT_EQ(machine.log().LastIndex(kGroup), LogIndex(next));
+
+  void GrowAndPurge() {
+    while (machine.log().stats().segments_live < 12) {
+      ASSERT_TRUE(machine.WaitFor([&] { return machine.log().accepting(); }));
+      machine.MustAppend(kGroup, {Entry(next_++, 1, std::string(20000, 'x'))});
+    }
+    machine.MustPurge(kGroup, next_ - 1);
+    machine.MustAppend(kGroup, {Entry(next_++, 1, "x")});
+    machine.world().RunFor(Seconds(2));
+  }
+  size_t files() { return machine.disk().ListFiles().size(); }
+  LogIndex last() const { return LogIndex(next_ - 1); }
+
+  WalMachine machine;
+
+ private:
+  uint64_t next_ = 1;
+};
+
+constexpr size_t kFilesKeptAtLeast = 12;
+constexpr size_t kFilesAtRest = 3 + SegmentPool::kSurplusMax + 2;
+
+TEST(PoolTest, WhatTheLogNeedsAgainIsNeitherRemovedNorMadeAgain) {
+  GrowingLog log;
+  log.GrowAndPurge();
+  EXPECT_GE(log.files(), kFilesKeptAtLeast);
+  const std::vector<std::string> files = log.machine.disk().ListFiles();
+  for (int cycle = 0; cycle < 5; ++cycle) log.GrowAndPurge();
+  EXPECT_EQ(log.machine.disk().ListFiles(), files);
+  log.machine.Reopen();
+  EXPECT_EQ(log.machine.log().LastIndex(kGroup), log.last());
+}
+
+TEST(PoolTest, SpareFilesNotNeededForLongAreRemoved) {
+  GrowingLog log;
+  log.GrowAndPurge();
+  log.machine.world().RunFor(SegmentPool::kNeedRemembered * 2 + Seconds(30));
+  EXPECT_LE(log.files(), kFilesAtRest);
+  log.machine.Reopen();
+  EXPECT_EQ(log.machine.log().LastIndex(kGroup), log.last());
+}
+
+TEST(PoolTest, SpareFilesAreRemovedWhenSpaceRunsShort) {
+  GrowingLog log;
+  log.GrowAndPurge();
+  EXPECT_GE(log.files(), kFilesKeptAtLeast);
+  const uint64_t used = log.machine.disk().used_bytes();
+  log.machine.disk().options().capacity_bytes = used;
+  log.machine.world().RunFor(Seconds(30));
+  EXPECT_LE(log.machine.disk().used_bytes(), used - kReserve);
+  EXPECT_GE(log.files(), kFilesAtRest - 2);
+  log.GrowAndPurge();
+  EXPECT_TRUE(log.machine.log().poisoned().ok());
 }
 
 TEST(PoolTest, TheSmallestPoolWorks) {
