@@ -117,18 +117,25 @@ bool LogScan::CheckIdentity(const ScannedFile& file) {
   if (!file.has_header) return true;
   const LogIdentity identity{file.header.cluster, file.header.member};
   if (!options_.identity) options_.identity = identity;
-  if (identity == *options_.identity) {
-    if (file.header.state != SegmentState::kActive) return true;
-    if (stream_ == 0) stream_ = file.header.stream;
-    if (stream_ == file.header.stream) return true;
-    Report(Verdict::kForeign, file, 0, "the segment belongs to another log of this member");
+  if (identity != *options_.identity) {
+    const SegmentHeader expected{.cluster = options_.identity->cluster,
+                                 .member = options_.identity->member};
+    Report(Verdict::kForeign, file, 0,
+           Concat("the segment belongs to ", IdentityText(file.header), ", not to ",
+                  IdentityText(expected)));
     return false;
   }
-  const SegmentHeader expected{.cluster = options_.identity->cluster,
-                               .member = options_.identity->member};
-  Report(Verdict::kForeign, file, 0,
-         Concat("the segment belongs to ", IdentityText(file.header), ", not to ",
-                IdentityText(expected)));
+  if (file.header.state == SegmentState::kActive) {
+    if (stream_ == 0) stream_ = file.header.stream;
+    if (stream_ != file.header.stream) {
+      Report(Verdict::kForeign, file, 0, "the segment belongs to another log of this member");
+      return false;
+    }
+  }
+  if (file.header.file == file.number) return true;
+  // The write that this header came with is missing where it belongs.
+  Report(Verdict::kCorrupt, file, 0,
+         Concat("holds what was written to segment file ", file.header.file));
   return false;
 }
 

@@ -120,6 +120,32 @@ TEST(RecoveryTest, AMissingSegmentIsDamage) {
   }
 }
 
+// Its header and first frame are whole there, so the segment would seem to end after them.
+TEST(RecoveryTest, AFirstWriteThatTheDevicePutIntoAnotherFileIsDamage) {
+  WalMachine machine;
+  machine.MustOpen();
+  while (machine.LivePaths().size() < 2) {
+    machine.MustAppend(kGroup, {Entry(machine.log().LastIndex(kGroup).value() + 1, 1, "x")});
+  }
+  machine.MustAppend(kGroup, {Entry(machine.log().LastIndex(kGroup).value() + 1, 1, "x")});
+  ASSERT_TRUE(machine.Close().ok());
+  const std::vector<std::string> live = machine.LivePaths();
+  const std::vector<std::string> files = machine.disk().ListFiles();
+  const auto spare = std::ranges::find_if(
+      files, [&](const std::string& path) { return std::ranges::find(live, path) == live.end(); });
+  ASSERT_NE(spare, files.end());
+  SegmentHeader header;
+  const std::string before = machine.disk().ReadCached(*spare, 0, kBlock);
+  ASSERT_EQ(DecodeSegmentHeader(before, header), Decoded::kGood);
+  std::string prepared(kBlock, '\0');
+  header.file = *SegmentFileNumber(std::string_view(live[1]).substr(live[1].rfind('/') + 1));
+  EncodeSegmentHeader(header, prepared.data());
+  machine.disk().WriteRaw(*spare, 0, machine.disk().ReadCached(live[1], 0, 2 * kBlock));
+  machine.disk().WriteRaw(live[1], 0, prepared + std::string(kBlock, '\0'));
+  const Status opened = machine.Open();
+  EXPECT_EQ(opened.code(), StatusCode::kDataLoss) << opened;
+}
+
 TEST(RecoveryTest, ADamagedHeaderOfTheLastSegmentIsDamage) {
   WalMachine machine;
   machine.MustOpen();
