@@ -291,6 +291,12 @@ io::Task<void> Hash(Engine& engine) {
   CHECK(hash.outcome == Outcome::kOk);
 }
 
+io::Task<void> Digest(Engine& engine) {
+  const std::unique_ptr<DigestSource> source = engine.StartDigest();
+  StatusOr<StateDigest> digest = co_await source->Take({});
+  CHECK(digest.ok());
+}
+
 // Stops what removes once all is removed.
 io::Task<void> StopWhenRemoved(Engine& engine, io::StopSource& stop) {
   io::WaitResult result = co_await engine.WaitRemoved(engine.stats().compacted, {});
@@ -320,6 +326,7 @@ void Steps(uint64_t puts) {
   stream.reserve(2 * puts * kValueBytes);  // growing is no part of a step
   PrintTurns("snapshot", puts, ReadSnapshot(*engine, stream), Nothing());
   PrintTurns("hash", puts, Hash(*engine), Nothing());
+  PrintTurns("digest", puts, Digest(*engine), Nothing());
   PrintTurns("restore", puts, Restore(*engine, stream), Nothing());
   ++index;
   CompactOp compact{.revision = engine->stats().revision};

@@ -20,6 +20,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/state_digest.h"
 #include "engine/types.h"
 #include "io/signal.h"
 #include "io/task.h"
@@ -110,6 +111,17 @@ class SnapshotSink {
   virtual uint64_t accepted_bytes() const = 0;
 };
 
+// A digest being made: of the state at the moment StartDigest was called, while applies go on.
+// Holds a pin. Must not outlive the engine.
+class DigestSource {
+ public:
+  virtual ~DigestSource() = default;
+  // Once.
+  // Errors: kAborted    the state was replaced by a snapshot meanwhile
+  //         kCancelled  `stop`
+  virtual io::Task<StatusOr<StateDigest>> Take(io::StopToken stop) = 0;
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;  // no task, pin, source or sink of it is left (CHECKed)
@@ -165,6 +177,8 @@ class Engine {
   virtual io::Task<HashResult> HashKv(Revision revision) = 0;
   // A hash of all replicated state: versions, leases, revisions, applied index.
   virtual io::Task<uint64_t> Digest() = 0;
+  // The same as replicas compare it while they work: by revision, of one moment, in small steps.
+  virtual std::unique_ptr<DigestSource> StartDigest() = 0;
 
   // Ends the engine, which may be destroyed afterwards: frees its state in bounded steps, where
   // destroying it at once would hold up the core. No other call may follow, but stats(); no task,

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/applier.h"
+#include "engine/memory_digest.h"
 #include "engine/memory_engine_impl.h"
 #include "engine/memory_snapshot.h"
 #include "engine/range_scan.h"
@@ -221,6 +222,8 @@ std::unique_ptr<SnapshotSource> MemoryEngine::StartSnapshot(SnapshotExtra extra)
   CHECK_LE(extra.server_state.size(), kServerStateBytesMax);
   return MakeMemorySnapshotSource(*this, std::move(extra));
 }
+
+std::unique_ptr<DigestSource> MemoryEngine::StartDigest() { return MakeMemoryDigestSource(*this); }
 
 std::unique_ptr<SnapshotSink> MemoryEngine::StartRestore() { return MakeMemorySnapshotSink(*this); }
 

@@ -45,6 +45,7 @@ class MemoryEngine final : public Engine {
   io::Task<io::WaitResult> WaitRemoved(Revision revision, io::WaitLimit limit) override;
   io::Task<HashResult> HashKv(Revision revision) override;
   io::Task<uint64_t> Digest() override;
+  std::unique_ptr<DigestSource> StartDigest() override;
   io::Task<void> Close() override;
 
   std::unique_ptr<SnapshotSource> StartSnapshot(SnapshotExtra extra) override;

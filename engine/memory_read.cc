@@ -4,6 +4,7 @@
 
 #include "engine/memory_engine_impl.h"
 #include "engine/range_scan.h"
+#include "engine/version_hash.h"
 #include "engine/walk.h"
 #include "io/base/check.h"
 #include "io/base/coding.h"
@@ -67,17 +68,6 @@ class HistoryScan final {
   Revision revision_;  // of the last version seen
   uint64_t bytes_ = 0;
 };
-
-uint64_t HashVersion(const Version& version, uint64_t seed) {
-  char fields[37];
-  StoreU64(fields, static_cast<uint64_t>(version.main.value()));
-  StoreU32(fields + 8, static_cast<uint32_t>(version.sub));
-  fields[12] = version.tombstone ? 1 : 0;
-  StoreU64(fields + 13, static_cast<uint64_t>(version.create.value()));
-  StoreU64(fields + 21, static_cast<uint64_t>(version.version));
-  StoreU64(fields + 29, static_cast<uint64_t>(version.lease.value()));
-  return Hash64(version.value.view(), Hash64(std::string_view(fields, sizeof fields), seed));
-}
 
 constexpr std::string_view kEveryKey("\0", 1);
 

@@ -22,9 +22,10 @@ inline constexpr Duration kStepTime = Microseconds(300);
 class StepBudget final {
  public:
   // `clock` is read every kRecordsPerClockRead records; null: counts alone end the step.
-  explicit StepBudget(const io::TimerService* clock, size_t records_max = kStepRecords)
+  explicit StepBudget(const io::TimerService* clock, size_t records_max = kStepRecords,
+                      Duration time = kStepTime)
       : clock_(clock), records_left_(records_max) {
-    if (clock != nullptr) end_ = clock->Now() + kStepTime;
+    if (clock != nullptr) end_ = clock->Now() + time;
   }
   StepBudget(const StepBudget&) = delete;
   StepBudget& operator=(const StepBudget&) = delete;

@@ -203,7 +203,8 @@ Histogram::Histogram(std::vector<int64_t> bounds, double divisor)
 Histogram::Histogram(std::span<const int64_t> bounds)
     : Histogram(std::vector<int64_t>(bounds.begin(), bounds.end()), 1) {}
 
-Histogram::Histogram(std::span<const Duration> bounds) : Histogram(NanosecondsOf(bounds), 1e9) {}
+Histogram::Histogram(std::span<const Duration> bounds, SpanUnit unit)
+    : Histogram(NanosecondsOf(bounds), unit == SpanUnit::kSeconds ? 1e9 : 1e6) {}
 
 void Histogram::Observe(int64_t value) {
   // Linear: there are few bounds, and most values fall under the first ones.

@@ -20,13 +20,16 @@
 
 namespace metastore::io {
 
+enum class SpanUnit : uint8_t { kSeconds, kMilliseconds };
+
 // Counts values by size. One core's; Observe takes a few nanoseconds.
 class Histogram final {
  public:
   // bounds   inclusive upper bounds, ascending, at least one; a last bucket without bound is
   // implied
-  explicit Histogram(std::span<const Duration> bounds);  // of spans; rendered in seconds
-  explicit Histogram(std::span<const int64_t> bounds);   // of plain numbers
+  // unit     of spans, as rendered
+  explicit Histogram(std::span<const Duration> bounds, SpanUnit unit = SpanUnit::kSeconds);
+  explicit Histogram(std::span<const int64_t> bounds);  // of plain numbers
 
   void Observe(Duration span) { Observe(span.ns); }
   void Observe(int64_t value);

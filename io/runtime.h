@@ -84,6 +84,9 @@ class Runtime : public TimerService {
       std::string path) = 0;  // by name
   // Makes the directory and its missing parents, each durable in its parent. OK if it exists.
   virtual Task<Status> MakeDirectories(std::string path) = 0;
+  // Gives a directory another name in its parent, with all that is in it. Atomic, and durable when
+  // it completes. kNotFound: there is none; kAlreadyExists: something is called `to`.
+  virtual Task<Status> RenameDirectory(std::string from, std::string to) = 0;
   // Creations and removals in the directory become durable.
   virtual Task<Status> SyncDirectory(std::string path) = 0;
   virtual Task<StatusOr<FileSystemFacts>> FactsOf(std::string path) = 0;

@@ -89,6 +89,7 @@ class GrpcCall final : public GrpcStream, public io::ListLink {
   const CallHead* head_ = nullptr;  // own_head_, or shared_head_'s
   CallHead own_head_;
   SharedCallHead* shared_head_ = nullptr;
+  MonoTime began_;        // when its head was received
   bool running_ = false;  // its handler's task is alive
   size_t place_ = 0;      // in the session's list
   std::optional<io::StopSource> stop_;

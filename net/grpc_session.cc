@@ -76,6 +76,7 @@ GrpcCall& GrpcSession::MakeCall(Http2Stream& stream, std::span<const Http2Header
   call.place_ = calls_.size() - 1;
   call.session_ = this;
   call.stream_ = &stream;
+  call.began_ = received_at_;
   stream.user = &call;
   const uint64_t number = stream.headers_number;
   call.shared_head_ = number == 0 ? nullptr : FindHead(number);
@@ -374,7 +375,7 @@ void GrpcSession::AnswerOk(GrpcCall& call, std::string message, const Metadata& 
                                                    .body = std::move(message),
                                                    .trailers = kFixedEnd});
   ReleaseReply(call, bytes - queued);
-  Answered(call);
+  Answered(call, true);
 }
 
 // Ends the call with `status`, which is OK at the end of a stream.
@@ -383,7 +384,7 @@ void GrpcSession::AnswerError(GrpcCall& call, int http_status, const Status& sta
   StatusTrailers end(status, trailers);
   if (call.outbound_.headers_sent) {
     session_->SubmitTrailers(*call.stream_, end.headers());
-    return Answered(call);
+    return Answered(call, status.ok());
   }
   const std::string http = Concat(http_status);
   std::vector<Http2Header> headers = {Http2Header{.name = ":status", .value = http}, kTypeGrpc};
@@ -393,15 +394,27 @@ void GrpcSession::AnswerError(GrpcCall& call, int http_status, const Status& sta
   headers.insert(headers.end(), end.headers().begin(), end.headers().end());
   call.outbound_.headers_sent = true;
   session_->SubmitHeaders(*call.stream_, headers, true);
-  Answered(call);
+  Answered(call, status.ok());
 }
 
-void GrpcSession::Answered(GrpcCall& call) {
+void GrpcSession::Answered(GrpcCall& call, bool ok) {
   call.outbound_.answered = true;
+  answered_.push_back(call.began_);
+  if (!ok) ++failed_;
   environment_.runtime.Cancel(call.deadline_);
   call.inbound_.unread.Clear();
   Unhold(call, call.inbound_.held);
   environment_.wake.NotifyOne();
+}
+
+void GrpcSession::NoteSent(MonoTime now) {
+  if (answered_.empty()) return;
+  ServerStats& stats = environment_.stats;
+  for (const MonoTime began : answered_) stats.call_duration.Observe(now - began);
+  stats.calls_answered.Count(now, answered_.size());
+  stats.calls_failed.Count(now, failed_);
+  answered_.clear();
+  failed_ = 0;
 }
 
 // For a message of `message_bytes` that is about to be sent; with its prefix.

@@ -62,6 +62,11 @@ class GrpcSession final : public Http2Listener {
 
   size_t calls_open() const { return calls_.size(); }
 
+  // The bytes that are about to be fed were received `now`.
+  void NoteReceived(MonoTime now) { received_at_ = now; }
+  // The session was pumped with the answers given so far: their calls count (ServerStats).
+  void NoteSent(MonoTime now);
+
   void OnRequest(Http2Stream& stream, std::span<const Http2Header> headers, bool end) override;
   void OnData(Http2Stream& stream, std::string_view bytes) override;
   void OnEnd(Http2Stream& stream) override;
@@ -100,7 +105,7 @@ class GrpcSession final : public Http2Listener {
 
   void AnswerOk(GrpcCall& call, std::string message, const Metadata& trailers);
   void AnswerError(GrpcCall& call, int http_status, const Status& status, const Metadata& trailers);
-  void Answered(GrpcCall& call);
+  void Answered(GrpcCall& call, bool ok);
   Status HoldReply(GrpcCall& call, size_t message_bytes);
   void ReleaseReply(GrpcCall& call, size_t bytes);
   Status SendMessage(GrpcCall& call, std::string message);
@@ -112,6 +117,9 @@ class GrpcSession final : public Http2Listener {
   size_t held_request_bytes_ = 0;
   size_t unsent_reply_bytes_ = 0;
   size_t unary_running_ = 0;
+  MonoTime received_at_;            // of the bytes that are being fed
+  std::vector<MonoTime> answered_;  // when calls began that were answered since NoteSent
+  size_t failed_ = 0;               // of these, with another status than OK
   std::array<SharedCallHead, kHeadsShared> heads_;
   std::string stop_reason_;  // not empty: stopped
 };

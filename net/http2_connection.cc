@@ -128,7 +128,9 @@ io::Task<void> Http2Connection::Run(std::string first) {
 void Http2Connection::Feed(std::string_view bytes) {
   if (session_->finished()) return;  // only waiting for the peer to close
   // A fault is noted by the session; the writer sends the GOAWAY and ends.
-  const Status fed = session_->Feed(host_.runtime.Now(), bytes);
+  const MonoTime now = host_.runtime.Now();
+  grpc_.NoteReceived(now);
+  const Status fed = session_->Feed(now, bytes);
   if (!fed.ok() || HasWork() || session_->finished()) wake_.NotifyOne();
 }
 
@@ -148,7 +150,9 @@ io::Task<void> Http2Connection::ReadLoop() {
 
 io::Task<void> Http2Connection::WriteLoop() {
   while (true) {
-    session_->Pump(host_.runtime.Now());
+    const MonoTime now = host_.runtime.Now();
+    session_->Pump(now);
+    grpc_.NoteSent(now);
     if (session_->Output().empty()) {
       if (!reading_ || session_->finished()) break;
       co_await wake_.Wait();

@@ -101,6 +101,13 @@ void PeerServer::CloseStreamsOf(NodeId member) {
   }
 }
 
+void PeerServer::CloseMessagesOf(NodeId member) {
+  for (PeerStream* stream : streams_) {
+    const PeerHello& hello = stream->hello();
+    if (hello.from == member && hello.kind != PeerStreamKind::kMembers) stream->Close();
+  }
+}
+
 void PeerServer::Refused(const Status& why) {
   if (why.code() == StatusCode::kCancelled) return;  // shut down
   ++stats_.refused_total;

@@ -10,8 +10,9 @@ namespace metastore::net {
 namespace {
 
 // Contents of the stream's own frames, little-endian:
-//   hello    u16 format version (1) | u8 kind | u64 cluster | u64 from | u64 to | u64 incarnation
-//   welcome  u16 format version (1)
+//   hello    u16 format version (2) | u8 kind | u64 cluster | u64 from | u64 to | u64 incarnation |
+//            u8 rules
+//   welcome  u16 format version (2)
 //   refusal  u8 status code | text
 //   alive    nothing
 // Every later version keeps hello's version in its place, so that this one can name it.
@@ -19,7 +20,7 @@ constexpr uint16_t kHelloType = kPeerReservedTypes;
 constexpr uint16_t kWelcomeType = kPeerReservedTypes + 1;
 constexpr uint16_t kRefusalType = kPeerReservedTypes + 2;
 constexpr uint16_t kAliveType = kPeerReservedTypes + 3;
-constexpr uint16_t kFormatVersion = 1;
+constexpr uint16_t kFormatVersion = 2;
 // What a stranger can make this side hold.
 constexpr size_t kHandshakeBytesMax = limits::kKiB;
 constexpr size_t kRefusalTextMax = 512;
@@ -37,6 +38,7 @@ std::string EncodeHello(const PeerHello& hello) {
   PutU64(body, hello.from.value());
   PutU64(body, hello.to.value());
   PutU64(body, hello.incarnation);
+  PutU8(body, hello.rules);
   return body;
 }
 
@@ -62,6 +64,7 @@ StatusOr<PeerHello> DecodeHello(std::string_view body) {
   hello.from = NodeId(in.U64());
   hello.to = NodeId(in.U64());
   hello.incarnation = in.U64();
+  hello.rules = in.U8();
   if (!in.done()) return DataLossError("a malformed hello");
   if (!KnownKind(kind))
     return UnimplementedError("a peer stream of kind ", int{kind}, ", unknown to this member");

@@ -42,6 +42,7 @@ struct PeerHello {
   NodeId from;               // 0: likewise
   NodeId to;                 // 0: whoever answers (kMembers only)
   uint64_t incarnation = 0;  // of the dialler's data directory: a wiped disk has another one
+  uint8_t rules = 0;         // of the cluster, as the user numbers them: the same on all members
 
   bool operator==(const PeerHello&) const = default;
 };

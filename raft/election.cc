@@ -93,6 +93,7 @@ bool RaftCore::HasUnappliedConfChange() {
 void RaftCore::Hup(CampaignKind kind) {
   // Trap 51: a node that cannot rely on its disk does not offer to lead.
   if (is_leader() || !Promotable() || !timers_.campaign_allowed) return;
+  if (!timers_.elections_open) return;
   if (Promised() && kind != CampaignKind::kTransfer) return;
   // Trap 19: with an old membership it might ask the wrong nodes.
   if (HasUnappliedConfChange()) return;
@@ -136,7 +137,7 @@ void RaftCore::HandleVoteRequest(const Message& message) {
   // Trap 14: a learner votes too, since the candidate may know a newer membership that makes it a
   // voter.
   const bool up_to_date = log_.IsUpToDate(message.log) || Mutated(Mutation::kStaleLogElected);
-  const bool granted = free && !promised && up_to_date;
+  const bool granted = free && !promised && up_to_date && timers_.elections_open;
   Message reply;
   reply.type = pre ? MessageType::kPreVoteResponse : MessageType::kVoteResponse;
   reply.to = message.from;
@@ -180,11 +181,20 @@ void RaftCore::HandleVoteResponse(const Message& message) {
 
 void RaftCore::TickElection() {
   ++timers_.election;
+  const bool silent = timers_.election == kSilentHeartbeats * config_.heartbeat_ticks;
+  if (silent && soft_.leader != kNobody) ++counts_.heartbeat_timeouts;
   if (soft_.role == Role::kFollower && reads_.TickBatch(2 * config_.heartbeat_ticks)) {
     SendReadBatch();
   }
   if (timers_.election < timers_.randomized || !Promotable()) return;
+  // Begun anew, the timer would make this node refuse its vote for a leader that is gone
+  // (InLease), each time for as long as it lets others campaign.
+  if (!timers_.campaign_allowed) {
+    timers_.election = timers_.randomized;
+    return;
+  }
   timers_.election = 0;
+  ++counts_.election_timeouts;
   Campaign();
 }
 

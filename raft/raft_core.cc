@@ -68,6 +68,11 @@ void RaftCore::SetCampaignAllowed(bool allowed) {
   if (!allowed && campaigns) BecomeFollower(term_, kNobody);
 }
 
+void RaftCore::SetElectionsOpen(bool open) {
+  timers_.elections_open = open;
+  if (!open && soft_.role != Role::kFollower) BecomeFollower(term_, kNobody);
+}
+
 void RaftCore::AppendDone(AppendSeq seq) {
   CHECK_EQ(seq, reported_.last_done + 1);
   CHECK_LE(seq, reported_.last_append);

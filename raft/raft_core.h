@@ -133,8 +133,18 @@ struct CoreStatus {
   ProgressMap progress;  // a leader's view of the members; empty elsewhere
 };
 
+// Since the core was made.
+struct CoreCounts {
+  // Times it campaigned because it had heard of no leader for an election timeout.
+  uint64_t election_timeouts = 0;
+  // Times a leader it knew was silent for RaftCore::kSilentHeartbeats heartbeat intervals.
+  uint64_t heartbeat_timeouts = 0;
+};
+
 class RaftCore final {
  public:
+  static constexpr int kSilentHeartbeats = 3;
+
   // `view` outlives the core. CHECKs that `config` is valid and that `state` is consistent and fits
   // `view`: FirstIndex() - 1 <= applied <= LastIndex(), commit <= LastIndex(). What a disk says is
   // judged before this call (trap 22).
@@ -186,6 +196,9 @@ class RaftCore final {
   // False: neither campaigns nor accepts leadership, but votes (a slow or doubtful disk, trap 51).
   // True at first.
   void SetCampaignAllowed(bool allowed);
+  // False: takes no part in elections at all, pre-votes and a leader's offer included, but follows
+  // and acknowledges: votes or entries that it once acknowledged are lost. True at first.
+  void SetElectionsOpen(bool open);
 
   // The last message to `peer` was lost.
   void ReportUnreachable(NodeId peer);
@@ -222,6 +235,7 @@ class RaftCore final {
   LogIndex last_index() const { return log_.LastIndex(); }
   ConfState conf() const { return tracker_.config().State(); }
   CoreStatus GetStatus() const;
+  const CoreCounts& counts() const { return counts_; }
   // Tests only: fixes the randomised timeout until the next change of role or term.
   void SetRandomizedElectionTimeoutForTest(int ticks) { timers_.randomized = ticks; }
 
@@ -232,6 +246,7 @@ class RaftCore final {
 
     Prng prng;
     bool campaign_allowed = true;
+    bool elections_open = true;
     uint64_t now = 0;    // ticks since the start
     int promised = 0;    // ticks for which this node elects nobody (lease.cc)
     int election = 0;    // ticks since a leader was heard; a leader's since its last quorum check
@@ -376,6 +391,7 @@ class RaftCore final {
   Outbox outbox_;
   Buffers buffers_;
   Reported reported_;
+  CoreCounts counts_;
 };
 
 }  // namespace metastore::raft

@@ -37,12 +37,15 @@ io::Task<net::GrpcReply> MemberList(Edge& edge, net::GrpcRequest& request) {
   }
   std::vector<Member> members;
   Term term;
+  bool fenced = false;
   LookCall look(edge.runtime(), edge.state(), [&] {
+    fenced = edge.group().fenced();
     for (const auto& [id, member] : edge.group().members().all()) members.push_back(member);
     term = edge.group().status().term;
   });
   const bool arrived = co_await look;
   if (!arrived) co_return ReplyError(errors::kTooManyRequests);
+  if (fenced) co_return ReplyError(errors::kCorrupt);
   etcdserverpb::MemberListResponse response;
   edge.FillHeader(Revision(0), term, *response.mutable_header());
   for (const Member& member : members) EncodeMember(member, *response.add_members());

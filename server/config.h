@@ -58,15 +58,21 @@ struct InitialMember {
 
 enum class ClusterState : uint8_t { kNew, kExisting };
 
-// How a cluster begins; looked at only while the data directory is new.
+// Of a member whose cluster lost its majority for good (server/force_new_cluster.h).
+enum class ForceCluster : uint8_t { kNo, kPlan, kDo };
+
+// How a cluster begins; but for what is named a flag, looked at only while the data directory is
+// new.
 struct ClusterConfig {
   std::vector<InitialMember> initial_cluster;  // by name; holds this member
   // kExisting: this member has been added to a running cluster, whose others are in
   // initial_cluster.
   ClusterState initial_state = ClusterState::kNew;
   std::string token = "etcd-cluster";
-  bool strict_reconfig = true;  // --strict-reconfig-check
-  int learners_max = 1;         // --max-learners
+  bool strict_reconfig = true;             // --strict-reconfig-check
+  int learners_max = 1;                    // --max-learners
+  bool repair_from_peers = true;           // --repair-from-peers: of a damaged log, at any start
+  ForceCluster force = ForceCluster::kNo;  // --force-new-cluster, --force-new-cluster-plan
 };
 
 // What goes between members.
@@ -79,13 +85,20 @@ struct RaftConfig {
   Duration heartbeat_interval = Milliseconds(100);  // one tick
   Duration election_timeout = Milliseconds(1000);   // at least 5 ticks, at most 50 s
   bool pre_vote = true;
+  // --read-mode=lease: a leader answers linearizable reads without asking the others while none of
+  // them can have been elected. The same on all members.
+  bool lease_reads = false;
   uint64_t snapshot_count =
       10000;  // entries applied since the last snapshot before the next may start
   uint64_t snapshot_catchup_entries = 5000;  // entries kept behind a snapshot for slow followers
+  Duration
+      corrupt_check_time;  // --corrupt-check-time: between comparisons of applied state; 0: none
 
   int election_ticks() const {
     return static_cast<int>(election_timeout.ns / heartbeat_interval.ns);
   }
+  // A lease ends so long before an election timeout: a tick, and a tenth for clocks that drift.
+  int lease_margin_ticks() const { return 1 + (election_ticks() + 9) / 10; }
 };
 
 // What one client request, and all together, may ask for.

@@ -23,6 +23,8 @@ constexpr uint64_t kSegmentBytesMin = 256 * limits::kKiB;
 constexpr uint64_t kSegmentUnit = 4 * limits::kBlockBytes;
 // What io/uring polls for when told to (io/uring/reactor_loop.cc).
 constexpr Duration kSpin = Microseconds(200);
+// A comparison walks all that is stored.
+constexpr Duration kCompareEveryMin = Seconds(1);
 
 template <typename T>
 struct Choice {
@@ -162,7 +164,10 @@ class Builder {
     cluster.token = Text("initial-cluster-token");
     if (cluster.token.empty()) Problem("initial-cluster-token", "must not be empty");
     cluster.strict_reconfig = Bool("strict-reconfig-check");
+    cluster.repair_from_peers = Bool("repair-from-peers");
     cluster.learners_max = static_cast<int>(Uint("max-learners", 0, limits::kVotersMax));
+    if (Bool("force-new-cluster")) cluster.force = ForceCluster::kDo;
+    if (Bool("force-new-cluster-plan")) cluster.force = ForceCluster::kPlan;
 
     std::vector<std::string> own = ToStrings(member.initial_advertise_peer_urls);
     std::ranges::sort(own);
@@ -239,9 +244,16 @@ class Builder {
               shortest.ms(), " ms");
     }
     raft.pre_vote = Bool("pre-vote");
+    static constexpr auto kReadModes =
+        std::to_array<Choice<bool>>({{"index", false}, {"lease", true}});
+    raft.lease_reads = OneOf("read-mode", kReadModes);
     raft.snapshot_count = Uint("snapshot-count", 0, UINT64_MAX);
     if (raft.snapshot_count == 0) raft.snapshot_count = RaftConfig{}.snapshot_count;
     raft.snapshot_catchup_entries = Uint("snapshot-catchup-entries", 0, UINT64_MAX);
+    raft.corrupt_check_time = Time("corrupt-check-time");
+    if (raft.corrupt_check_time != Duration{} && raft.corrupt_check_time < kCompareEveryMin) {
+      Problem("corrupt-check-time", "must be 0 or at least ", kCompareEveryMin.ms(), " ms");
+    }
   }
 
   void BuildRequest(RequestConfig& request) {

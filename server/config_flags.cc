@@ -139,7 +139,8 @@ constexpr auto kObservability = std::to_array<FlagSpec>({
 });
 
 constexpr auto kFeatures = std::to_array<FlagSpec>({
-    {"corrupt-check-time", kDuration, "0s", kNotOffered, "comparing members"},
+    {"corrupt-check-time", kDuration, "0s", kUsed,
+     "time between comparisons of what members have applied; 0 = none, else 1s or more"},
     {"compact-hash-check-time", kDuration, "1m", kNotOffered, "comparing members"},
     {"compaction-batch-limit", kUint, "1000", kNone, "compaction paces itself"},
     {"compaction-sleep-interval", kDuration, "10ms", kNone, "compaction paces itself"},
@@ -168,7 +169,8 @@ constexpr auto kFeatures = std::to_array<FlagSpec>({
 });
 
 constexpr auto kUnsafe = std::to_array<FlagSpec>({
-    {"force-new-cluster", kBool, "false", kNotOffered, "recovering from a lost quorum by a flag"},
+    {"force-new-cluster", kBool, "false", kUsed,
+     "makes the survivor of a lost majority a cluster of one; reports what may be lost"},
     {"unsafe-no-fsync", kBool, "false", kNotOffered, "answering writes before they are durable"},
 });
 
@@ -193,7 +195,15 @@ constexpr auto kMetaStore = std::to_array<FlagSpec>({
     {"batch-max-timeout", kDuration, "20ms", kUsed, "adaptive: longest wait for it at full load"},
     {"batch-load-threshold", kString, "0.7", kUsed,
      "adaptive: where half of the maxima is reached"},
+    {"force-new-cluster-plan", kBool, "false", kUsed,
+     "only writes the report of --force-new-cluster, and ends"},
     {"max-connections", kUint, "20000", kUsed, "client connections"},
+    {"read-mode", kString, "index", kUsed,
+     "index: a leader asks a majority before linearizable reads; lease: not while no other can "
+     "have "
+     "been elected, if clocks differ by less than a tenth; the same on all members"},
+    {"repair-from-peers", kBool, "true", kUsed,
+     "a member whose log is damaged sets it aside and gets everything from the others again"},
     {"peer-compression", kString, "off", kUsed,
      "zstd between members: off, fast or dense; from 1 KiB on"},
     {"snapshot-send-rate", kUint, "0", kUsed,

@@ -33,6 +33,7 @@ class Edge final {
       : runtime_(runtime), state_(state), group_(group), identity_(identity), config_(config) {}
 
   io::Runtime& runtime() { return runtime_; }
+  MonoTime now() const { return runtime_.Now(); }
   // The runtime of the group's core: to be named in cross calls, not to be used here.
   io::Runtime& state() { return state_; }
   Group& group() { return group_; }

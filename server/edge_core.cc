@@ -45,7 +45,7 @@ io::Task<Status> EdgeCore::Start() {
 }
 
 void EdgeCore::AddMetrics(io::MetricList& list) const {
-  AddClientMetrics(server_.stats(), list);
+  AddClientMetrics(server_.stats(), edge_.now(), list);
   methods_.AddMetrics(list);
   edge_.stages().AddMetrics(list);
   http_.AddMetrics(list);

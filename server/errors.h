@@ -83,6 +83,9 @@ inline constexpr ClientError kTimeout{StatusCode::kUnavailable, "etcdserver: req
 inline constexpr ClientError kTimeoutLeaderFailed{
     StatusCode::kUnavailable,
     "etcdserver: request timed out, possibly due to previous leader failure"};
+// etcd has no such state; a client tries another member.
+inline constexpr ClientError kRepairing{
+    StatusCode::kUnavailable, "metastore: the member is being repaired from the other members"};
 inline constexpr ClientError kCorrupt{StatusCode::kDataLoss, "etcdserver: corrupt cluster"};
 
 }  // namespace errors

@@ -6,6 +6,7 @@
 namespace metastore::server {
 namespace {
 
+constexpr uint8_t kHardStateWithRepair = 3;
 constexpr uint8_t kHardStateVersion = 2;
 constexpr uint8_t kHardStateWithoutIncarnation = 1;
 constexpr uint8_t kSnapshotMetaVersion = 1;
@@ -14,11 +15,13 @@ constexpr uint8_t kSnapshotMetaVersion = 1;
 
 std::string EncodeHardState(const DurableState& state) {
   std::string bytes;
-  PutU8(bytes, kHardStateVersion);
+  const bool repair = state.repair_term != Term();
+  PutU8(bytes, repair ? kHardStateWithRepair : kHardStateVersion);
   PutU64(bytes, state.raft.term.value());
   PutU64(bytes, state.raft.vote.value());
   PutU64(bytes, state.raft.commit.value());
   PutU64(bytes, state.incarnation);
+  if (repair) PutU64(bytes, state.repair_term.value());
   return bytes;
 }
 
@@ -29,20 +32,22 @@ StatusOr<DurableState> DecodeHardState(std::string_view bytes) {
   state.raft.term = Term(reader.U64());
   state.raft.vote = NodeId(reader.U64());
   state.raft.commit = LogIndex(reader.U64());
-  if (version == kHardStateVersion) state.incarnation = reader.U64();
-  const bool known = version == kHardStateVersion || version == kHardStateWithoutIncarnation;
+  if (version >= kHardStateVersion) state.incarnation = reader.U64();
+  if (version == kHardStateWithRepair) state.repair_term = Term(reader.U64());
+  const bool known = version >= kHardStateWithoutIncarnation && version <= kHardStateWithRepair;
   if (!reader.done() || !known) return DataLossError("malformed hard state");
   return state;
 }
 
-size_t RecordsOf(Flight& flight, uint64_t incarnation, size_t bytes_max,
+size_t RecordsOf(Flight& flight, DurableState own, size_t bytes_max,
                  std::vector<wal::Record>& records) {
   records.clear();
   const raft::AppendTask& task = flight.task;
   const bool first = flight.appended == 0;
   const bool skipped = Mutated(Mutation::kHardStateSkipped) && !task.entries.empty();
   if (first && task.hard_state.has_value() && !skipped) {
-    flight.hard_state = EncodeHardState({*task.hard_state, incarnation});
+    own.raft = *task.hard_state;
+    flight.hard_state = EncodeHardState(own);
     records.push_back(wal::Record{.kind = wal::RecordKind::kHardState,
                                   .term = task.hard_state->term,
                                   .index = task.hard_state->commit,

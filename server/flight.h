@@ -35,17 +35,21 @@ struct DurableState {
   raft::HardState raft;
   // Of the data directory, drawn when it was made; 0: written before there were any.
   uint64_t incarnation = 0;
+  // Not 0: the log took the place of a damaged one, and this member takes no part in elections
+  // until it has applied an entry of this term or a later one (server/log_repair.h).
+  Term repair_term;
   bool operator==(const DurableState&) const = default;
 };
 // Format: u8 version (2), u64 term, u64 vote, u64 commit, u64 incarnation (not in version 1).
+// Version 3, only while there is one: and u64 repair term.
 std::string EncodeHardState(const DurableState& state);
 // Errors: kDataLoss   not what EncodeHardState makes
 StatusOr<DurableState> DecodeHardState(std::string_view bytes);
 
-// The next records of `flight`'s task into `records` (emptied first): hard state and snapshot, then
-// entries from `flight.appended` on, of about `bytes_max` but at least one. Returns the number of
-// entries that are in the log with these.
-size_t RecordsOf(Flight& flight, uint64_t incarnation, size_t bytes_max,
+// The next records of `flight`'s task into `records` (emptied first): hard state (with what `own`
+// has beside raft's) and snapshot, then entries from `flight.appended` on, of about `bytes_max` but
+// at least one. Returns the number of entries that are in the log with these.
+size_t RecordsOf(Flight& flight, DurableState own, size_t bytes_max,
                  std::vector<wal::Record>& records);
 
 }  // namespace metastore::server

@@ -20,6 +20,8 @@ Group::Group(io::Runtime& runtime, wal::Log& log, engine::Engine& engine,
       batch_policy_(MakeBatchPolicy(options_.batch_policy, options_.batch)),
       proposals_(runtime),
       reads_(runtime),
+      disk_(options_.election_timeout),
+      digest_{.book = DigestBook(options_.raft.id), .fenced = options_.fenced},
       gate_(runtime.scheduler()) {
   pump_.group = this;
   pump_.name = "group.pump";
@@ -40,14 +42,20 @@ io::Task<Status> Group::Start(const Bootstrap& bootstrap) {
   MS_CO_RETURN_IF_ERROR(recovered);
   // A founding member without its first entries has not voted yet, and begins again.
   const bool founding = !bootstrap.members.empty();
-  if (log_.Find(options_.id) == nullptr ||
-      (founding && log_.LastIndex(options_.id) == LogIndex(0))) {
+  const bool first_start =
+      log_.Find(options_.id) == nullptr || (founding && log_.LastIndex(options_.id) == LogIndex(0));
+  if (first_start) {
     Status begun = co_await BeginNew(bootstrap);
     MS_CO_RETURN_IF_ERROR(begun);
   }
-  StatusOr<raft::InitialState> initial = MakeInitialState();
+  StatusOr<raft::InitialState> initial = MakeInitialState(first_start);
   MS_CO_RETURN_IF_ERROR(initial.status());
   core_ = std::make_unique<raft::RaftCore>(options_.raft, *tail_, *initial);
+  ticks_ = TickClock(options_.tick, runtime_.Now());
+  core_->SetCampaignAllowed(!fenced());
+  core_->SetElectionsOpen(repair_term_ == Term() || Mutated(Mutation::kElectionsNotClosed));
+  OpenElections(applied_term_);
+  digest_.compared_at = runtime_.Now();
   FollowMembers();
   gate_.Spawn("group.apply", io::ReadyClass::kCritical, ApplyLoop());
   gate_.Spawn("group.snapshot", io::ReadyClass::kBackground, SnapshotLoop());
@@ -86,6 +94,7 @@ void Group::Propose(ProposeCall& call) {
     call.Return(runtime_);
   };
   if (stopping_ || !failure_.ok()) return refuse(errors::kStopped);
+  if (fenced()) return refuse(errors::kCorrupt);
   if (call.terms.require_leader && core_->leader() == raft::kNobody) {
     return refuse(errors::kNoLeader);
   }
@@ -94,8 +103,7 @@ void Group::Propose(ProposeCall& call) {
   if (call.command.size() > log_.record_bytes_max()) return refuse(errors::kRequestTooLarge);
   if (!log_.accepting() && call.quota_cost_bytes > 0) {
     // The next segments are still being filled, or cannot be made.
-    const bool full = !log_.stats().preparation_error.empty();
-    return refuse(full ? errors::kNoSpace : errors::kTooManyRequests);
+    return refuse(LogFull() ? errors::kNoSpace : errors::kTooManyRequests);
   }
   if (OverQuota(call.quota_cost_bytes)) return refuse(errors::kNoSpace);
   proposals_.Admit(call);
@@ -108,9 +116,12 @@ void Group::Read(ReadCall& call) {
     call.Return(runtime_);
   };
   if (stopping_ || !failure_.ok()) return refuse(errors::kStopped);
+  if (fenced()) return refuse(errors::kCorrupt);
   if (call.terms.require_leader && core_->leader() == raft::kNobody) {
     return refuse(errors::kNoLeader);
   }
+  // Its state may be years behind what it had told before.
+  if (call.serializable && repair_term_ != Term()) return refuse(errors::kRepairing);
   if (call.serializable || Mutated(Mutation::kReadUnconfirmed)) {
     ServeRead(call);
     return;
@@ -125,13 +136,30 @@ bool Group::OverQuota(uint64_t cost_bytes) const {
          engine_.stats().stored_bytes + cost_bytes > options_.quota_bytes;
 }
 
+bool Group::LogFull() const {
+  return !log_.accepting() && log_.poisoned().ok() && !log_.stats().preparation_error.empty();
+}
+
+// Leases rest on this, at the leader and at those who promised it something (raft/raft_core.h,
+// "Time"): here, before a message is stepped, and between the last read given to raft and the
+// TakeReady that may serve it.
+void Group::CatchUp() {
+  const TickClock::Due due = ticks_.Take(runtime_.Now());
+  if (due.paused) {
+    ++metrics_.pauses;
+    if (!Mutated(Mutation::kLeaseOverPause)) core_->DropLease();
+  }
+  for (int i = 0; i < due.ticks; ++i) core_->Tick();
+}
+
 void Group::Tick() {
   if (stopping_ || !failure_.ok()) return;
-  core_->Tick();
+  CatchUp();
   SubmitFlights();
   const MonoTime now = runtime_.Now();
   WatchDisk(now);
   DiscardReceived();
+  CompareDigests(now);
   proposals_.Expire(now);
   reads_.Expire(now);
   ExpireMemberCalls(now);
@@ -148,6 +176,7 @@ void Group::Pump() {
   if (CampaignsAlone()) core_->Campaign();
   ProposeWaiting();
   reads_.StartRound(*core_);
+  if (!Mutated(Mutation::kLeaseTicksLate)) CatchUp();
   while (core_->HasReady()) HandleReady(core_->TakeReady());
   if (std::optional<raft::TailLog::Wanted> wanted =
           fetching_ ? std::nullopt : tail_->TakeWanted()) {
@@ -306,7 +335,7 @@ Status Group::AppendToLog(Flight& flight) {
   struct Part final : wal::AppendOp {};
   bool more = true;
   while (more) {
-    const size_t end = RecordsOf(flight, incarnation_, options_.append_bytes_max, records_);
+    const size_t end = RecordsOf(flight, DurableFacts(), options_.append_bytes_max, records_);
     more = end < flight.task.entries.size();
     if (!more) return log_.Append(options_.id, records_, flight);
     auto part = std::make_unique<Part>();
@@ -403,6 +432,7 @@ void Group::ServeRead(ReadCall& call) {
 io::Task<void> Group::ServeLongRead(ReadCall& call) {
   engine::RangeResult range = co_await engine_.Range(call.query);
   call.result = ReadAnswer{.range = std::move(range), .term = core_->term()};
+  if (fenced()) call.Fail(errors::kCorrupt);
   call.Return(runtime_);
 }
 
@@ -414,6 +444,7 @@ io::Task<void> Group::FetchEntries(raft::TailLog::Wanted wanted) {
     records = std::vector<wal::ReadRecord>();  // purged meanwhile: raft will find that out
   }
   if (!records.ok()) {
+    damaged_ = records.status().code() == StatusCode::kDataLoss;
     Fail(records.status());
     co_return;
   }
@@ -448,6 +479,13 @@ void Group::FollowMembers() {
   peers_.Follow(members_);
 }
 
+size_t Group::inflight_messages() const {
+  size_t messages = 0;
+  const raft::ProgressMap members = core_->GetStatus().progress;
+  for (const auto& [id, progress] : members) messages += progress.inflights().count();
+  return messages;
+}
+
 GroupStatus Group::status() const {
   GroupStatus status;
   status.leader = core_->leader();
@@ -466,9 +504,14 @@ GroupStatus Group::status() const {
   status.reads_pending = reads_.pending();
   status.quota_bytes = options_.quota_bytes;
   status.log_accepting = log_.accepting();
+  status.installing = !flights_.empty() && flights_.front()->task.snapshot != nullptr;
+  status.log_full = LogFull();
+  status.flush_began = log_.stats().oldest_unfinished;
   status.quota_exceeded = OverQuota(1);
   status.snapshot_index = snapshot_.last;
   status.snapshot_bytes = snapshot_.last_bytes;
+  status.digest = digest_status();
+  status.repair_term = repair_term_;
   return status;
 }
 

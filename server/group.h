@@ -10,7 +10,7 @@
 //   ApplyLoop   coroutine: prefetches and applies committed entries in order, returns the waiters.
 //   OnPeerMessage  a message of another member's is stepped (group_peers.cc).
 //   Install     coroutine: a leader's snapshot replaces the engine's state, then goes to the log.
-//   SnapshotLoop, PublishLoop: coroutines in the background.
+//   SnapshotLoop, PublishLoop, TakeDigest: coroutines in the background.
 //
 // Invariants
 //  1. Append tasks are given to the log, and completed, in order; so are apply tasks.
@@ -22,6 +22,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -33,13 +34,17 @@
 #include "raft/raft_core.h"
 #include "raft/tail_log.h"
 #include "server/batch_policy.h"
+#include "server/digest_book.h"
+#include "server/disk_watch.h"
 #include "server/flight.h"
 #include "server/group_metrics.h"
+#include "server/member_rpc.h"
 #include "server/members.h"
 #include "server/membership.h"
 #include "server/peer_transport.h"
 #include "server/proposals.h"
 #include "server/reads.h"
+#include "server/tick_clock.h"
 #include "wal/log.h"
 
 namespace metastore::server {
@@ -55,11 +60,15 @@ struct GroupOptions {
   size_t append_bytes_max = limits::kFrameBytesMax;  // given to the log at once
   MemberAttributes self;                             // published once a leader is known
   engine::RequestId publish_id;                      // for that; no other call's
+  Duration tick = Milliseconds(100);                 // raft's
   Duration election_timeout = Seconds(1);            // bounds a slow disk and a transfer
   bool strict_reconfig = true;                       // refuses changes that endanger the quorum
   int learners_max = 1;
   BatchPolicyKind batch_policy = BatchPolicyKind::kNatural;
   BatchOptions batch;
+  Duration digest_every;  // between comparisons of applied state; 0: none
+  std::string data_dir;   // where the fence mark goes
+  std::string fenced;     // what the mark there says; empty: there is none
 };
 
 // What one member can tell about the group; a value.
@@ -80,9 +89,14 @@ struct GroupStatus {
   size_t reads_pending = 0;
   uint64_t quota_bytes = 0;
   bool log_accepting = true;
+  bool installing = false;  // a leader's snapshot: the state may be ahead of the log
+  bool log_full = false;  // not accepting, and no more segments can be made: no space, most likely
+  MonoTime flush_began = MonoTime::Max();  // of the oldest log write under way; Max: there is none
   bool quota_exceeded = false;
   LogIndex snapshot_index;  // of the newest snapshot; 0: none
   uint64_t snapshot_bytes = 0;
+  DigestStatus digest;
+  Term repair_term;  // not 0: elections are closed until an entry of this term is applied
 };
 
 class Group final : public CallReceiver {
@@ -106,7 +120,10 @@ class Group final : public CallReceiver {
   void Read(ReadCall& call) override;
   void ChangeMember(MemberCall& call) override;
   void TransferLeader(TransferCall& call) override;
+  // At next_tick(), or later. Raft's ticks do not depend on when: those due are given before
+  // anything else is done.
   void Tick();
+  MonoTime next_tick() const { return ticks_.next(); }
 
   // --- from peers ------------------------------------------------------------------------------
   // A kSnapshot comes only once its data lies in the snapshot store.
@@ -116,14 +133,27 @@ class Group final : public CallReceiver {
   void OnSnapshotSent(NodeId peer, bool ok);
   // A peer will not have this member: it has left the cluster, or lost its data directory.
   void OnRefused(const Status& why);
+  // What a peer says its state comes to. Returns what this one's comes to at that index; empty: it
+  // is not known here.
+  // Errors: those of DecodeMemberDigest
+  StatusOr<std::string> OnDigest(NodeId from, std::string_view digest);
   GroupId id() const { return options_.id; }
   // Of this member's data directory.
   uint64_t incarnation() const { return incarnation_; }
+  // For a member that repairs itself: this one's term, membership and whether it votes, once all is
+  // applied that its log has now (log_repair.h says why).
+  // Errors: kUnavailable  it could not be applied in time
+  io::Task<StatusOr<TermAnswer>> AnswerTerm();
+  // What the log or the snapshots hold is damaged; found while it was read.
+  bool damaged() const { return damaged_; }
 
   io::Signal& failed() { return failed_; }
   const Status& failure() const { return failure_; }
   GroupStatus status() const;
   const GroupMetrics& metrics() const { return metrics_; }
+  const raft::CoreCounts& raft_counts() const { return core_->counts(); }
+  // Of a leader: appends on their way to the others and not yet answered.
+  size_t inflight_messages() const;
   // Completes once nothing below `revision` (compacted already) is stored any more.
   io::Task<io::WaitResult> WaitRemoved(Revision revision, io::WaitLimit limit) {
     limit.stop = stop_.token();
@@ -133,14 +163,19 @@ class Group final : public CallReceiver {
   // After a successful Start; to look at.
   engine::Engine& engine() { return engine_; }
   const raft::TailLog& log() const { return *tail_; }
+  // Whether this member leads and may answer reads without asking the others.
+  bool has_lease() const { return core_->GetStatus().lease_ticks > 0; }
   // Whether a leader is known and this member's own attributes are in effect.
-  bool serving() const { return published_; }
+  bool serving() const { return published_ && !fenced(); }
+  // Its state differs from the majority's: it serves nobody.
+  bool fenced() const { return !digest_.fenced.empty(); }
   io::Signal& serving_changed() { return serving_changed_; }
 
  private:
   // --- group.cc
   void Schedule();
   void Pump();
+  void CatchUp();
   void ProposeWaiting();
   bool ProposeOldest(size_t count);
   void AskAgain(MonoTime when);
@@ -160,6 +195,7 @@ class Group final : public CallReceiver {
   void FollowMembers();
   bool CampaignsAlone() const;
   bool OverQuota(uint64_t cost_bytes) const;
+  bool LogFull() const;
 
   // --- group_peers.cc
   void SendToPeer(raft::Message& message);
@@ -172,7 +208,7 @@ class Group final : public CallReceiver {
   void DiscardReceived();
   void ReplaceLostSnapshot();
   void WatchDisk(MonoTime now);
-  void HandOver();
+  bool HandOver(size_t attempt, std::string_view why);
 
   // --- group_members.cc
   std::optional<ClientError> JudgeChange(const MemberCall& call) const;
@@ -197,11 +233,25 @@ class Group final : public CallReceiver {
   io::Task<void> AnswerWithReads(ProposeCall& call, engine::ApplyResult applied,
                                  engine::ReadPin pin);
 
+  // --- group_digest.cc
+  void CompareDigests(MonoTime now);
+  void BeginDigest();
+  io::Task<void> TakeDigest(std::unique_ptr<engine::DigestSource> source, raft::ConfState conf,
+                            uint64_t membership);
+  void AskForDigests(MonoTime now);
+  void JudgeDigests(LogIndex index);
+  void NoteDifference(NodeId member, LogIndex index, std::string where);
+  void Fence(std::string why);
+  io::Task<void> MarkFenced();
+  DigestStatus digest_status() const;
+
   // --- group_recovery.cc
   io::Task<Status> Recover();
   io::Task<Status> BeginNew(const Bootstrap& bootstrap);
   Status TakeIncarnation();
-  StatusOr<raft::InitialState> MakeInitialState() const;
+  DurableState DurableFacts() const { return {{}, incarnation_, repair_term_}; }
+  void OpenElections(Term applied);
+  StatusOr<raft::InitialState> MakeInitialState(bool first_start) const;
 
   // --- group_snapshot.cc
   bool SnapshotDue() const;
@@ -226,6 +276,8 @@ class Group final : public CallReceiver {
   PeerTransport& peers_;
   const GroupOptions options_;
   uint64_t incarnation_ = 0;
+  Term repair_term_;  // GroupStatus's
+  bool damaged_ = false;
 
   std::unique_ptr<raft::TailLog> tail_;
   std::unique_ptr<raft::RaftCore> core_;
@@ -237,11 +289,20 @@ class Group final : public CallReceiver {
   bool is_learner_ = false;                // this member, by members_
   std::vector<MemberCall*> member_calls_;  // proposed here
   std::vector<TransferCall*> transfers_;
+  DiskWatch disk_;
   struct {
-    bool slow = false;     // a flush is, or was lately, older than half an election timeout
-    bool offered = false;  // leadership, since then
-    MonoTime calm_since;   // when it was last seen not to be
-  } disk_;
+    DigestBook book;
+    bool under_way = false;
+    MonoTime compared_at;  // when a comparison was last proposed or applied here
+    MonoTime taken_at;     // the newest digest
+    MonoTime asked_at;     // the others for theirs; 0: not yet
+    LogIndex judged;       // newest
+    LogIndex confirmed;    // DigestStatus's, as the rest
+    bool in_doubt = false;
+    std::map<NodeId, DigestDifference> differing;
+    std::string fenced;
+  } digest_;
+  TickClock ticks_;
 
   struct PumpNode : io::ReadyNode {
     Group* group = nullptr;

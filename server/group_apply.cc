@@ -1,6 +1,8 @@
 // Group: committed entries become state, and waiters get their answers.
 
+#include <string>
 #include <utility>
+#include <variant>
 
 #include "server/answer_reads.h"
 #include "server/group.h"
@@ -13,6 +15,19 @@ namespace {
 // Applying goes on for this long before other work of the core gets its turn.
 constexpr Duration kApplySlice = Milliseconds(2);
 constexpr size_t kEntriesPerClockRead = 64;
+constexpr Duration kSlowApply = Milliseconds(100);  // as etcd's
+
+// What a processor or memory that errs may do (kApplyFlipsABit).
+engine::ApplyResult ApplyFlipped(engine::Engine& engine, const engine::Entry& entry) {
+  StatusOr<engine::Command> command = engine::DecodeCommand(entry.command);
+  engine::PutOp* put = command.ok() ? std::get_if<engine::PutOp>(&command->op) : nullptr;
+  if (put == nullptr || put->value.empty()) return engine.Apply(entry);
+  std::string value(put->value);
+  value.back() = static_cast<char>(value.back() ^ 1);
+  put->value = value;
+  const std::string flipped = engine::EncodeCommand(*command);
+  return engine.Apply({.index = entry.index, .command = flipped});
+}
 
 }  // namespace
 
@@ -25,7 +40,11 @@ io::Task<void> Group::ApplyLoop() {
     raft::ApplyTask task = std::move(apply_queue_.front());
     apply_queue_.pop_front();
     applying_ = true;
+    const MonoTime began = runtime_.Now();
     Status applied = co_await ApplyCommitted(task);
+    const Duration took = runtime_.Now() - began;
+    metrics_.apply.Observe(took);
+    if (took > kSlowApply) ++metrics_.slow_applies;
     applying_ = false;
     if (!applied.ok()) {
       Fail(std::move(applied));
@@ -36,6 +55,7 @@ io::Task<void> Group::ApplyLoop() {
     proposals_.stages().Drop(last);
     tail_->Retain(last);
     core_->ApplyDone(last);
+    OpenElections(applied_term_);
     core_->buffers().Give(std::move(task));
     MaybeSnapshot();
     Schedule();
@@ -77,7 +97,10 @@ void Group::ApplyEntry(const raft::Entry& entry, const engine::Entry& for_engine
     reader = proposals_.FindReader(for_engine.command);
     if (reader != nullptr) pin = engine_.Pin();
   }
-  engine::ApplyResult applied = engine_.Apply(for_engine);
+  const bool errs = Mutated(Mutation::kApplyFlipsABit) && !members_.all().empty() &&
+                    members_.all().begin()->first == options_.raft.id;
+  engine::ApplyResult applied =
+      errs ? ApplyFlipped(engine_, for_engine) : engine_.Apply(for_engine);
   metrics_.ops.Count(applied.op);
   if (entry.type != raft::EntryType::kNormal) return ApplyConfChange(entry);
   if (IsServerCommand(entry.payload.view())) return ApplyServerCommand(entry.payload.view());
@@ -106,6 +129,7 @@ io::Task<void> Group::AnswerWithReads(ProposeCall& call, engine::ApplyResult app
   }
   answer.applied = std::move(applied);
   call.result = std::move(answer);
+  if (fenced()) call.Fail(errors::kCorrupt);
   call.Return(runtime_);
 }
 
@@ -113,6 +137,7 @@ void Group::ApplyServerCommand(std::string_view command) {
   // An entry that this build cannot decode changes nothing, on every member alike.
   StatusOr<ServerCommand> decoded = DecodeServerCommand(command);
   if (!decoded.ok()) return;
+  if (decoded->kind == ServerOpKind::kCompare) return BeginDigest();
   members_.SetAttributes(decoded->attributes);
   FollowMembers();
   engine::ApplyResult applied{.request = decoded->request, .revision = engine_.stats().revision};

@@ -71,6 +71,7 @@ void Group::ChangeMember(MemberCall& call) {
     call.Return(runtime_);
   };
   if (stopping_ || !failure_.ok()) return refuse(errors::kStopped);
+  if (fenced()) return refuse(errors::kCorrupt);
   if (core_->leader() == raft::kNobody) return refuse(errors::kNoLeader);
   if (!core_->is_leader()) {
     if (call.forwarded) return refuse(errors::kLeaderChanged);
@@ -195,6 +196,7 @@ void Group::TransferLeader(TransferCall& call) {
     call.Return(runtime_);
   };
   if (stopping_ || !failure_.ok()) return refuse(errors::kStopped);
+  if (fenced()) return refuse(errors::kCorrupt);
   if (!core_->is_leader()) return refuse(errors::kNotLeader);
   const Member* target = members_.Find(call.target);
   if (target == nullptr || target->is_learner) return refuse(errors::kBadLeaderTransferee);

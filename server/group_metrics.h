@@ -4,6 +4,7 @@
 
 #include "io/metrics.h"
 #include "server/op_counts.h"
+#include "server/stage_times.h"
 
 namespace metastore::server {
 
@@ -32,8 +33,18 @@ struct GroupMetrics {
   BatchCounts batches;
   uint64_t peer_messages_ignored = 0;  // of strangers, and malformed ones
   uint64_t slow_disk_hand_overs = 0;   // leadership offered because of a slow flush
-  uint64_t slow_disk_step_downs = 0;   // and given up because of one
+  uint64_t full_disk_hand_overs = 0;   // and because of a full disk
+  uint64_t slow_disk_step_downs = 0;   // leadership given up because of a slow flush
+  uint64_t pauses = 0;                 // times in which ticks were missed
+  uint64_t repairs = 0;                // of a damaged log, ended since the start
   io::Histogram snapshot_save{kSnapshotBounds};
+  io::Histogram apply{kStageBounds, io::SpanUnit::kMilliseconds};  // of one batch of entries
+  uint64_t slow_applies = 0;             // batches that took longer than 100 ms
+  uint64_t heartbeat_send_failures = 0;  // heartbeats that the link to their member did not take
+  uint64_t digests = 0;                  // of the applied state, taken to be compared
+  uint64_t digests_skipped = 0;          // since another was under way
+  uint64_t digest_differences = 0;       // digests of others that were not as this member's
+  io::Histogram digest_take{kSnapshotBounds};
 };
 
 }  // namespace metastore::server

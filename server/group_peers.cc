@@ -2,6 +2,7 @@
 // leadership.
 
 #include <algorithm>
+#include <functional>
 #include <tuple>
 #include <utility>
 
@@ -11,8 +12,6 @@
 namespace metastore::server {
 namespace {
 
-// How long a disk must be quick again before its member may lead.
-constexpr Duration kDiskCalm = Seconds(10);
 constexpr Duration kLeaveAfter = Seconds(1);
 
 }  // namespace
@@ -22,6 +21,7 @@ void Group::SendToPeer(raft::Message& message) {
     return peers_.SendSnapshot(options_.id, std::move(message));
   }
   if (peers_.Send(options_.id, message)) return;
+  if (message.type == raft::MessageType::kHeartbeat) ++metrics_.heartbeat_send_failures;
   // What is lost shows by missing answers, but for two kinds that are better told at once.
   if (message.type == raft::MessageType::kAppend) core_->ReportUnreachable(message.to);
   if (message.type == raft::MessageType::kPropose) TakeBack(message);
@@ -37,6 +37,7 @@ void Group::TakeBack(raft::Message& message) {
 void Group::OnPeerMessage(raft::Message message) {
   if (stopping_ || !failure_.ok()) return;
   if (message.type == raft::MessageType::kSnapshot) received_ = message.snapshot->last.index;
+  if (!Mutated(Mutation::kLeaseTicksLate)) CatchUp();
   Status stepped = core_->Step(std::move(message));
   if (stepped.code() == StatusCode::kDataLoss) return Fail(std::move(stepped));
   // Others are of strangers, or of peers that know more than this member: they change nothing.
@@ -124,6 +125,7 @@ void Group::OnInstalled(const raft::SnapshotMeta& snapshot) {
   tail_->SetSnapshot(snapshot);
   snapshots_.NoteInstalled(snapshot.last.index);
   BoundTail();
+  OpenElections(snapshot.last.term);
   FollowMembers();
   serving_changed_.NotifyAll();
   StopIfRemoved();
@@ -135,48 +137,54 @@ void Group::DiscardReceived() {
   snapshots_.Discard(std::exchange(received_, LogIndex()));
 }
 
-// Followers commit without a leader whose disk stalls, so its own progress shows nothing: the age
-// of the oldest flush under way does. A member alone has nobody to hand over to.
+// disk_watch.h says what follows from what.
 void Group::WatchDisk(MonoTime now) {
+  if (Mutated(Mutation::kSlowDiskLeads)) return;
   const MonoTime oldest = log_.stats().oldest_unfinished;
   const Duration age = oldest == MonoTime::Max() ? Duration() : now - oldest;
-  const bool stalled = age >= options_.election_timeout / 2;
-  if (stalled) disk_.calm_since = now;
-  if (stalled != disk_.slow && (stalled || now - disk_.calm_since >= kDiskCalm)) {
-    disk_.slow = stalled;
-    disk_.offered = false;
-    core_->SetCampaignAllowed(!stalled || conf_.voters.size() <= 1);
+  const DiskVerdict verdict = disk_.Look({.now = now,
+                                          .flush_age = age,
+                                          .full = LogFull(),
+                                          .leads = core_->is_leader(),
+                                          .leader_known = core_->leader() != raft::kNobody,
+                                          .alone = conf_.voters.size() <= 1});
+  core_->SetCampaignAllowed(verdict.may_lead && !fenced());
+  switch (verdict.action) {
+    case DiskAction::kNone:
+      return;
+    case DiskAction::kOfferStalled:
+      if (HandOver(verdict.attempt, "the disk stalls")) ++metrics_.slow_disk_hand_overs;
+      return;
+    case DiskAction::kOfferFull:
+      if (HandOver(verdict.attempt, "the disk is full")) ++metrics_.full_disk_hand_overs;
+      return;
+    case DiskAction::kStepDown:
+      runtime_.log().Warn("stepping down: a flush takes longer than an election timeout",
+                          {{"age-ms", age.ms()}});
+      ++metrics_.slow_disk_step_downs;
+      return core_->StepDown();
   }
-  if (!stalled || !core_->is_leader() || conf_.voters.size() <= 1) return;
-  if (age >= options_.election_timeout) {
-    runtime_.log().Warn("stepping down: a flush takes longer than an election timeout",
-                        {{"age-ms", age.ms()}});
-    ++metrics_.slow_disk_step_downs;
-    core_->StepDown();
-  } else if (!disk_.offered) {
-    disk_.offered = true;
-    HandOver();
-  }
+  CHECK_UNREACHABLE();
 }
 
-// To the voter with most of the log whose answers still come.
-void Group::HandOver() {
+// To the voter with most of the log whose answers still come; the next one at each further attempt.
+// False: there is none.
+bool Group::HandOver(size_t attempt, std::string_view why) {
   const raft::CoreStatus status = core_->GetStatus();
-  NodeId best;
-  LogIndex best_match;
+  std::vector<std::pair<LogIndex, NodeId>> others;
   for (const auto& [id, progress] : status.progress) {
     const bool votes = std::ranges::find(conf_.voters, id) != conf_.voters.end();
     if (id == options_.raft.id || !votes || !progress.recent_active()) continue;
-    if (best == raft::kNobody || progress.match() > best_match) {
-      best = id;
-      best_match = progress.match();
-    }
+    others.emplace_back(progress.match(), id);
   }
-  if (best == raft::kNobody) return;
-  runtime_.log().Warn("handing over leadership: the disk stalls", {{"to", best.value()}});
-  ++metrics_.slow_disk_hand_overs;
-  Status asked = core_->TransferLeader(best);
+  if (others.empty()) return false;
+  std::ranges::sort(others, std::greater());
+  const NodeId to = others[attempt % others.size()].second;
+  runtime_.log().Warn("handing over leadership",
+                      {{"cause", why}, {"to", Concat(absl::Hex(to.value()))}});
+  Status asked = core_->TransferLeader(to);
   if (!asked.ok()) runtime_.log().Warn("cannot hand over", {{"error", asked.ToString()}});
+  return true;
 }
 
 }  // namespace metastore::server

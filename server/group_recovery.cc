@@ -8,6 +8,12 @@
 #include "server/mutation.h"
 
 namespace metastore::server {
+namespace {
+
+constexpr Duration kTermAnswerTimeout = Seconds(3);
+constexpr Duration kTermAnswerPause = Milliseconds(5);
+
+}  // namespace
 
 io::Task<Status> Group::Recover() {
   const LogIndex first = log_.FirstIndex(options_.id);
@@ -28,8 +34,9 @@ io::Task<Status> Group::Recover() {
     }
     StatusOr<std::pair<Members, raft::ConfState>> state = Members::Decode(meta.server_state);
     MS_CO_RETURN_IF_ERROR(state.status());
-    std::tie(members_, conf_) = *std::move(state);
+    if (!Mutated(Mutation::kMembersNotLoaded)) std::tie(members_, conf_) = *std::move(state);
     snapshot_.last = meta.applied_index;
+    applied_term_ = meta.term;
   }
   Status known = TakeIncarnation();
   MS_CO_RETURN_IF_ERROR(known);
@@ -60,6 +67,7 @@ Status Group::TakeIncarnation() {
     StatusOr<DurableState> state = DecodeHardState(logged->hard_state);
     if (!state.ok()) return state.status();
     if (!Mutated(Mutation::kIncarnationRenewed)) incarnation_ = state->incarnation;
+    repair_term_ = state->repair_term;
   }
   while (incarnation_ == 0) incarnation_ = runtime_.Random();
   return OkStatus();
@@ -93,7 +101,7 @@ io::Task<Status> Group::BeginNew(const Bootstrap& bootstrap) {
     static_cast<Waiting&>(static_cast<Flight&>(node)).done.Set(true);
   };
   flight.task = std::move(task);
-  RecordsOf(flight, incarnation_, SIZE_MAX, records_);
+  RecordsOf(flight, DurableFacts(), SIZE_MAX, records_);
   Status appended = log_.Append(options_.id, records_, flight);
   MS_CO_RETURN_IF_ERROR(appended);
   co_await flight.done;
@@ -102,8 +110,9 @@ io::Task<Status> Group::BeginNew(const Bootstrap& bootstrap) {
   co_return OkStatus();
 }
 
-StatusOr<raft::InitialState> Group::MakeInitialState() const {
+StatusOr<raft::InitialState> Group::MakeInitialState(bool first_start) const {
   raft::InitialState initial;
+  initial.first_start = first_start || Mutated(Mutation::kLeasePromiseForgotten);
   initial.applied = engine_.stats().applied_index;
   initial.conf = conf_;
   const wal::GroupState* logged = log_.Find(options_.id);
@@ -116,7 +125,37 @@ StatusOr<raft::InitialState> Group::MakeInitialState() const {
   // The commit index is logged lazily and the store may be ahead of it, never ahead of the log.
   LogIndex& commit = initial.hard_state.commit;
   commit = std::min(std::max(commit, initial.applied), tail_->LastIndex());
+  if (Mutated(Mutation::kCommitFromLog)) commit = tail_->LastIndex();
+  if (Mutated(Mutation::kAppliedFromCommit)) initial.applied = commit;
   return initial;
+}
+
+// What was committed by this member's lost acknowledgements lies below the first entry of a leader
+// that was elected without it (log_repair.h).
+void Group::OpenElections(Term applied) {
+  if (repair_term_ == Term() || applied < repair_term_) return;
+  runtime_.log().Info("repaired from the other members: this one takes part in elections again",
+                      {{"term", repair_term_.value()}});
+  repair_term_ = Term();  // the next hard state says so
+  ++metrics_.repairs;
+  core_->SetElectionsOpen(true);
+  serving_changed_.NotifyAll();
+}
+
+// What the log has and is not applied may be a membership that nobody else can tell of.
+io::Task<StatusOr<TermAnswer>> Group::AnswerTerm() {
+  const LogIndex held = core_->last_index();
+  const MonoTime deadline = runtime_.Now() + kTermAnswerTimeout;
+  while (engine_.stats().applied_index < held) {
+    const MonoTime next = runtime_.Now() + kTermAnswerPause;
+    const io::WaitResult result = co_await io::SleepUntil(runtime_, next, stop_.token());
+    const bool late = runtime_.Now() >= deadline;
+    if (late || result == io::WaitResult::kStopped || stopping_ || !failure_.ok()) {
+      co_return UnavailableError("what the log has is not applied in time");
+    }
+  }
+  co_return TermAnswer{
+      .term = core_->term(), .votes = repair_term_ == Term(), .members = members_, .conf = conf_};
 }
 
 }  // namespace metastore::server

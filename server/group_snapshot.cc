@@ -5,6 +5,7 @@
 
 #include "io/yield_as.h"
 #include "server/group.h"
+#include "server/mutation.h"
 #include "server/server_command.h"
 
 namespace metastore::server {
@@ -54,9 +55,11 @@ io::Task<Status> Group::TakeSnapshot() {
   const uint64_t log_bytes = std::exchange(snapshot_.log_bytes_since, 0);
   const uint64_t state_bytes = engine_.stats().stored_bytes;
   StatusOr<Term> term = log_.TermAt(options_.id, index);
+  if (Mutated(Mutation::kSnapshotTermNow)) term = core_->term();
   MS_CO_RETURN_IF_ERROR(term.status());
-  std::unique_ptr<engine::SnapshotSource> source = engine_.StartSnapshot(
-      engine::SnapshotExtra{.term = *term, .server_state = members_.Encode(conf_)});
+  engine::SnapshotExtra extra{.term = *term, .server_state = members_.Encode(conf_)};
+  if (Mutated(Mutation::kSnapshotNoMembers)) extra.server_state = Members().Encode(conf_);
+  std::unique_ptr<engine::SnapshotSource> source = engine_.StartSnapshot(std::move(extra));
   raft::SnapshotMeta meta{.last = {*term, index}, .conf = conf_};
   const MonoTime began = runtime_.Now();
   StatusOr<engine::SnapshotFile> file = co_await snapshots_.Write(*source);
@@ -82,7 +85,8 @@ io::Task<Status> Group::TakeSnapshot() {
 io::Task<Status> Group::PurgeLog(LogIndex snapshot) {
   const LogIndex oldest = snapshots_.files().back().applied_index;
   const uint64_t catchup = std::min(options_.snapshot_catchup_entries, snapshot.value());
-  const LogIndex through = std::min(oldest, snapshot - catchup);
+  LogIndex through = std::min(oldest, snapshot - catchup);
+  if (Mutated(Mutation::kPurgeToApplied)) through = engine_.stats().applied_index;
   if (through < tail_->FirstIndex()) co_return OkStatus();
   struct Purge : wal::AppendOp {
     io::OneShot<bool> done;

@@ -10,6 +10,10 @@ namespace {
 // A probe must answer before its asker gives up.
 constexpr Duration kProbeTimeout = Seconds(2);
 
+constexpr std::string_view kRepairReason =
+    "REPAIR: the log was damaged; this member takes no part in elections until it has everything "
+    "from the leader again";
+
 net::HttpResponse Json(int status, std::string body) {
   return {.status = status, .content_type = "application/json", .body = std::move(body)};
 }
@@ -60,10 +64,15 @@ io::Task<net::HttpResponse> HttpApi::Health(const net::HttpRequest& request) {
   LookCall look(edge_.runtime(), edge_.state(), [&] { status = edge_.group().status(); });
   const bool arrived = co_await look;
   if (!arrived) co_return HealthPage("RANGE ERROR:etcdserver: too many requests");
-  const bool no_space = status.quota_exceeded || !status.log_accepting;
+  const bool no_space = status.quota_exceeded || status.log_full;
   if (no_space && std::ranges::find(excluded, "NOSPACE") == excluded.end()) {
     co_return HealthPage("ALARM NOSPACE");
   }
+  const std::string corrupt = CorruptReason(status.digest);
+  if (!corrupt.empty() && std::ranges::find(excluded, "CORRUPT") == excluded.end()) {
+    co_return HealthPage(Concat("ALARM CORRUPT: ", corrupt));
+  }
+  if (status.repair_term != Term()) co_return HealthPage(kRepairReason);
   const bool local = !serializable.empty() && serializable.front() == "true";
   if (!local && status.leader == raft::kNobody) co_return HealthPage("RAFT NO LEADER");
   const std::string error = co_await TryRead(local);
@@ -81,12 +90,25 @@ io::Task<net::HttpResponse> HttpApi::Probe(const net::HttpRequest& request, bool
   const bool verbose = !request.QueryValues("verbose").empty();
   std::string lines;
   bool ok = true;
-  for (const Check& check : checks) {
-    if (std::ranges::find(excluded, check.name) != excluded.end()) continue;
-    const std::string error = co_await TryRead(check.serializable);
+  const auto note = [&](std::string_view name, std::string_view error) {
     ok = ok && error.empty();
-    lines += error.empty() ? Concat("[+]", check.name, " ok\n")
-                           : Concat("[-]", check.name, " failed: ", error, "\n");
+    lines += error.empty() ? Concat("[+]", name, " ok\n")
+                           : Concat("[-]", name, " failed: ", error, "\n");
+  };
+  const auto is_excluded = [&](std::string_view name) {
+    return std::ranges::find(excluded, name) != excluded.end();
+  };
+  if (linearizable && !is_excluded("data_corruption")) {
+    GroupStatus status;
+    LookCall look(edge_.runtime(), edge_.state(), [&] { status = edge_.group().status(); });
+    const bool arrived = co_await look;
+    note("data_corruption",
+         arrived ? CorruptReason(status.digest) : std::string(errors::kTooManyRequests.message));
+  }
+  for (const Check& check : checks) {
+    if (is_excluded(check.name)) continue;
+    const std::string error = co_await TryRead(check.serializable);
+    note(check.name, error);
   }
   net::HttpResponse response{.status = ok ? 200 : 503};
   response.body = ok && !verbose ? "ok\n" : lines + (ok ? "ok\n" : "failed\n");

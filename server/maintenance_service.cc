@@ -32,6 +32,9 @@ io::Task<net::GrpcReply> GetStatus(Edge& edge, net::GrpcRequest& request) {
   response.set_raftappliedindex(status.applied.value());
   response.set_islearner(status.is_learner);
   if (status.leader == raft::kNobody) response.add_errors("etcdserver: no leader");
+  for (std::string& alarm : CorruptAlarms(edge.identity().member, status.digest)) {
+    response.add_errors(std::move(alarm));
+  }
   co_return ReplyWith(response);
 }
 

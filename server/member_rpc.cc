@@ -1,5 +1,6 @@
 #include "server/member_rpc.h"
 
+#include <tuple>
 #include <utility>
 
 #include "io/base/coding.h"
@@ -65,6 +66,29 @@ StatusOr<MemberChangeReply> DecodeMemberChangeReply(std::string_view bytes) {
     return DataLossError("malformed membership reply");
   }
   return reply;
+}
+
+std::string EncodeTermAnswer(const TermAnswer& answer) {
+  std::string bytes;
+  PutU8(bytes, kFormatVersion);
+  PutU8(bytes, answer.votes ? 1 : 0);
+  PutVarint(bytes, answer.term.value());
+  bytes += answer.members.Encode(answer.conf);
+  return bytes;
+}
+
+StatusOr<TermAnswer> DecodeTermAnswer(std::string_view bytes) {
+  Reader reader(bytes);
+  const uint8_t version = reader.U8();
+  const uint8_t votes = reader.U8();
+  TermAnswer answer{.term = Term(reader.Varint()), .votes = votes == 1};
+  if (!reader.ok() || version != kFormatVersion || votes > 1) {
+    return DataLossError("malformed term answer");
+  }
+  auto decoded = Members::Decode(reader.rest());
+  if (!decoded.ok()) return decoded.status();
+  std::tie(answer.members, answer.conf) = *std::move(decoded);
+  return answer;
 }
 
 std::string EncodeMemberList(ClusterId cluster, const Members& members,

@@ -1,10 +1,13 @@
-// What members ask each other about the membership, on streams of kind kMembers: frames and their
-// contents. Pure functions; bytes from peers are never CHECKed.
+// What members ask each other about the membership and their states, on streams of kind kMembers:
+// frames and their contents. A question that a build does not know ends the stream. Pure functions;
+// bytes from peers are never CHECKed.
 //
 //   list     empty | answered by: u64 cluster id, Members::Encode
 //   change   u8 version (1), u8 MemberOp, request id, length-prefixed Member | answered by: u8
 //            version, u8 status code, length-prefixed message, varint term, varint count,
 //            length-prefixed Members
+//   term     empty | answered by: u8 version (1), u8 whether it votes, varint term, Members::Encode
+//   digest   EncodeMemberDigest of the asker | answered by that of the same index, or empty
 #pragma once
 
 #include <string>
@@ -15,7 +18,7 @@
 
 namespace metastore::server {
 
-enum class MemberRpc : uint16_t { kList = 1, kChange = 2 };
+enum class MemberRpc : uint16_t { kList = 1, kChange = 2, kDigest = 3, kTerm = 4 };
 
 struct MemberChangeRequest {
   MemberOp op = MemberOp::kAdd;
@@ -34,6 +37,17 @@ struct MemberChangeReply {
 std::string EncodeMemberChangeReply(const MemberChangeReply& reply);
 // Errors: kDataLoss   not what EncodeMemberChangeReply makes
 StatusOr<MemberChangeReply> DecodeMemberChangeReply(std::string_view bytes);
+
+// What a member says to one that repairs itself (log_repair.h).
+struct TermAnswer {
+  Term term;
+  bool votes = true;
+  Members members;
+  raft::ConfState conf;
+};
+std::string EncodeTermAnswer(const TermAnswer& answer);
+// Errors: kDataLoss   not what EncodeTermAnswer makes
+StatusOr<TermAnswer> DecodeTermAnswer(std::string_view bytes);
 
 struct MemberList {
   ClusterId cluster;

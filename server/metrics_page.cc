@@ -25,6 +25,10 @@ void AddRaft(const GroupStatus& group, io::MetricList& list) {
     list.Gauge("metastore_raft_leader", "The leader that is known; none: no series.", 1.0,
                {{"leader_id", Concat(absl::Hex(group.leader.value()))}});
   }
+  list.Gauge("metastore_repair_elections_closed",
+             "Whether this member takes no part in elections: its log was damaged, and the leader "
+             "sends it again.",
+             Flag(group.repair_term != Term()));
   list.Gauge("metastore_raft_term", "Raft term.", group.term.value());
   list.Counter("metastore_proposals_admitted_total", "Writes admitted.",
                group.proposals.admitted_total);
@@ -32,6 +36,27 @@ void AddRaft(const GroupStatus& group, io::MetricList& list) {
                group.proposals.refused_total);
   list.Gauge("metastore_reads_pending", "Linearizable reads waiting.",
              uint64_t{group.reads_pending});
+}
+
+// Under names that dashboards of this kind of store know.
+void AddRaftTimes(const Group& group, io::MetricList& list) {
+  list.Counter("raft_leader_changes_total", "Leaders seen since start.",
+               group.status().leader_changes_total);
+  list.Counter("raft_election_timeout_total",
+               "Times this member campaigned: no leader for an election timeout.",
+               group.raft_counts().election_timeouts);
+  list.Counter("raft_heartbeat_timeout_total",
+               "Times the leader was silent for three heartbeat intervals.",
+               group.raft_counts().heartbeat_timeouts);
+  list.Gauge("raft_inflight_messages", "Appends sent by this leader and not yet answered.",
+             uint64_t{group.inflight_messages()});
+  list.Add("raft_apply_duration_ms", "Time to apply one batch of committed entries.",
+           group.metrics().apply);
+  list.Counter("etcd_server_slow_apply_total", "Batches that took longer than 100 ms to apply.",
+               group.metrics().slow_applies);
+  list.Counter("etcd_server_heartbeat_send_failures_total",
+               "Heartbeats of this leader that a link did not take.",
+               group.metrics().heartbeat_send_failures);
 }
 
 void AddBatches(const GroupStatus& group, const BatchCounts& counts, io::MetricList& list) {
@@ -66,6 +91,27 @@ void AddStore(const GroupStatus& group, io::MetricList& list) {
              static_cast<double>(engine.compacted.value()));
 }
 
+void AddDigests(const GroupStatus& group, const GroupMetrics& metrics, io::MetricList& list) {
+  list.Counter("metastore_digest_taken_total", "Digests of the applied state, to be compared.",
+               metrics.digests);
+  list.Counter("metastore_digest_skipped_total", "Comparisons left out: a digest was under way.",
+               metrics.digests_skipped);
+  list.Counter("metastore_digest_differences_total",
+               "Digests of other members that differed from this one's.",
+               metrics.digest_differences);
+  list.Gauge("metastore_digest_confirmed_index",
+             "Index at which a majority last had this member's digest.",
+             group.digest.confirmed.value());
+  list.Gauge("metastore_digest_differing_members", "Members whose state differs from this one's.",
+             uint64_t{group.digest.differing.size()});
+  list.Gauge("metastore_digest_in_doubt", "Whether digests differ and no majority agrees.",
+             Flag(group.digest.in_doubt));
+  list.Gauge("metastore_digest_fenced", "Whether this member is fenced: its state was wrong.",
+             Flag(!group.digest.fenced.empty()));
+  list.Add("etcd_mvcc_hash_duration_seconds", "Time to take a digest of the applied state.",
+           metrics.digest_take);
+}
+
 void AddOps(const OpCounts& ops, io::MetricList& list) {
   list.Counter("etcd_mvcc_put_total", "Puts applied, those in transactions included.", ops.puts);
   list.Counter("etcd_mvcc_delete_total", "Range deletions applied, likewise.", ops.deletes);
@@ -93,15 +139,26 @@ void AddIdentityMetrics(const Identity& identity, io::MetricList& list) {
 void AddGroupMetrics(const Group& group, io::MetricList& list) {
   const GroupStatus status = group.status();
   AddRaft(status, list);
+  AddRaftTimes(group, list);
   AddStore(status, list);
   const GroupMetrics& metrics = group.metrics();
   AddBatches(status, metrics.batches, list);
   AddOps(metrics.ops, list);
+  AddDigests(status, metrics, list);
+  list.Counter("metastore_repairs_total", "Repairs of a damaged log that came to their end.",
+               metrics.repairs);
   list.Counter("metastore_slow_disk_hand_overs_total",
                "Leadership offered to another member because a flush was slow.",
                metrics.slow_disk_hand_overs);
   list.Counter("metastore_slow_disk_step_downs_total",
                "Leadership given up because a flush was slow.", metrics.slow_disk_step_downs);
+  list.Counter("metastore_full_disk_hand_overs_total",
+               "Leadership offered to another member because the disk was full.",
+               metrics.full_disk_hand_overs);
+  list.Counter("metastore_pauses_total",
+               "Times in which the node did not run for two ticks or more.", metrics.pauses);
+  list.Gauge("metastore_read_lease", "Whether reads need no round: it leads and has a lease.",
+             Flag(group.has_lease()));
   list.Counter("metastore_peer_messages_ignored_total",
                "Messages of members that raft had no use for.", metrics.peer_messages_ignored);
   list.Add("metastore_snapshot_save_seconds", "Time to write a snapshot, durable included.",
@@ -140,7 +197,7 @@ void AddLogMetrics(const wal::Log& log, io::MetricList& list) {
   list.Gauge("metastore_wal_accepting", "Whether the log takes writes.", Flag(log.accepting()));
 }
 
-void AddClientMetrics(const net::ServerStats& stats, io::MetricList& list) {
+void AddClientMetrics(const net::ServerStats& stats, MonoTime now, io::MetricList& list) {
   uint64_t faults = 0;
   for (size_t i = 0; i < stats.faults.size(); ++i) {
     if (i != static_cast<size_t>(net::Http2Fault::kNone)) faults += stats.faults[i];
@@ -159,6 +216,12 @@ void AddClientMetrics(const net::ServerStats& stats, io::MetricList& list) {
   list.Counter("metastore_calls_total", "gRPC calls since start.", stats.calls_total);
   list.Counter("metastore_calls_refused_total", "gRPC calls answered before a handler ran.",
                stats.calls_refused);
+  list.Add("grpc_request_duration_ms", "Calls, from their receipt until they are answered.",
+           stats.call_duration);
+  list.Gauge("grpc_request_rate", "Calls answered a second, over the last 10 s.",
+             stats.calls_answered.PerSecond(now));
+  list.Gauge("grpc_error_rate", "Of these, with another status than OK.",
+             stats.calls_failed.PerSecond(now));
   list.Counter("metastore_http_requests_total", "HTTP/1.1 requests since start.",
                stats.http_requests_total);
   list.Counter("metastore_protocol_faults_total", "Connections ended by a protocol fault.", faults);

@@ -15,7 +15,7 @@ namespace metastore::server {
 void AddIdentityMetrics(const Identity& identity, io::MetricList& list);
 void AddGroupMetrics(const Group& group, io::MetricList& list);
 void AddLogMetrics(const wal::Log& log, io::MetricList& list);
-// Of one core's client ports.
-void AddClientMetrics(const net::ServerStats& stats, io::MetricList& list);
+// Of one core's client ports, whose clock says `now`.
+void AddClientMetrics(const net::ServerStats& stats, MonoTime now, io::MetricList& list);
 
 }  // namespace metastore::server

@@ -20,6 +20,23 @@ constexpr MutationName<Mutation> kMutations[] = {
     {Mutation::kReadUnapplied, "read-unapplied"},
     {Mutation::kProposedTwice, "proposed-twice"},
     {Mutation::kLinksNotFollowed, "links-not-followed"},
+    {Mutation::kMembersNotLoaded, "members-not-loaded"},
+    {Mutation::kCommitFromLog, "commit-from-log"},
+    {Mutation::kAppliedFromCommit, "applied-from-commit"},
+    {Mutation::kSnapshotNoMembers, "snapshot-no-members"},
+    {Mutation::kSnapshotTermNow, "snapshot-term-now"},
+    {Mutation::kPurgeToApplied, "purge-to-applied"},
+    {Mutation::kReadOwnCommit, "read-own-commit"},
+    {Mutation::kReadRefusedServed, "read-refused-served"},
+    {Mutation::kNeighbourAnswered, "neighbour-answered"},
+    {Mutation::kSlowDiskLeads, "slow-disk-leads"},
+    {Mutation::kLeaseOverPause, "lease-over-pause"},
+    {Mutation::kLeaseTicksLate, "lease-ticks-late"},
+    {Mutation::kLeasePromiseForgotten, "lease-promise-forgotten"},
+    {Mutation::kApplyFlipsABit, "apply-flips-a-bit"},
+    {Mutation::kElectionsNotClosed, "elections-not-closed"},
+    {Mutation::kTermsNotAsked, "terms-not-asked"},
+    {Mutation::kBootsForgotten, "boots-forgotten"},
 };
 
 }  // namespace

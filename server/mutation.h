@@ -11,20 +11,37 @@ namespace metastore::server {
 
 enum class Mutation : uint8_t {
   kNone,
-  kAnswerEarly,         // an append is acknowledged when it is given to the log
-  kFailedWriteDurable,  // a failed log write counts as a durable one
-  kHardStateSkipped,    // no hard state is written with entries
-  kInstallNoBarrier,    // the log says that a snapshot is in effect before the engine has it
-  kInstallNoMembers,    // an installed snapshot's membership is dropped
-  kVoteForgotten,       // a restart forgets the vote
-  kTailForgotten,       // a restart forgets its last entry
-  kIncarnationRenewed,  // a restart takes itself for another data directory
-  kWipedAccepted,       // a member without its former data is let in
-  kRemovedGoesOn,       // a member that was removed does not stop
-  kReadUnconfirmed,     // every read is answered at once
-  kReadUnapplied,       // a read is answered before its index is applied
-  kProposedTwice,       // a batch of proposals is given to raft twice
-  kLinksNotFollowed,    // a membership change makes no links
+  kAnswerEarly,            // an append is acknowledged when it is given to the log
+  kFailedWriteDurable,     // a failed log write counts as a durable one
+  kHardStateSkipped,       // no hard state is written with entries
+  kInstallNoBarrier,       // the log says that a snapshot is in effect before the engine has it
+  kInstallNoMembers,       // an installed snapshot's membership is dropped
+  kVoteForgotten,          // a restart forgets the vote
+  kTailForgotten,          // a restart forgets its last entry
+  kIncarnationRenewed,     // a restart takes itself for another data directory
+  kWipedAccepted,          // a member without its former data is let in
+  kRemovedGoesOn,          // a member that was removed does not stop
+  kReadUnconfirmed,        // every read is answered at once
+  kReadUnapplied,          // a read is answered before its index is applied
+  kProposedTwice,          // a batch of proposals is given to raft twice
+  kLinksNotFollowed,       // a membership change makes no links
+  kMembersNotLoaded,       // a restart drops the membership of the snapshot it begins with
+  kCommitFromLog,          // a restart takes all of its log for committed
+  kAppliedFromCommit,      // a restart takes what was committed for applied
+  kSnapshotNoMembers,      // a snapshot is written without the members
+  kSnapshotTermNow,        // a snapshot names the present term, not that of its last entry
+  kPurgeToApplied,         // the log is purged up to what is applied, not to what a snapshot has
+  kReadOwnCommit,          // reads wait for the member's own commit index, nobody is asked
+  kReadRefusedServed,      // a read round that was refused is served all the same
+  kNeighbourAnswered,      // an applied write answers the call next to its own
+  kSlowDiskLeads,          // a slow disk leads on
+  kLeaseOverPause,         // a pause ends no lease
+  kLeaseTicksLate,         // reads and messages do not wait for the ticks that are due
+  kLeasePromiseForgotten,  // a restarted member votes at once
+  kApplyFlipsABit,      // one member, the first by id, applies puts with a bit of the value flipped
+  kElectionsNotClosed,  // a member that repairs itself votes at once
+  kTermsNotAsked,       // the term it begins with is above nobody's
+  kBootsForgotten,      // it counts its boots anew
 };
 
 // All but kNone; defined with MS_MUTATIONS only.

@@ -2,6 +2,8 @@
 // core.
 #pragma once
 
+#include <string>
+
 #include "io/base/time.h"
 #include "raft/message.h"
 #include "server/members.h"
@@ -21,6 +23,8 @@ class PeerTransport {
   virtual void Follow(const Members& members) = 0;
   // Since when the link to `peer` is up; Max while it is not.
   virtual MonoTime UpSince(NodeId peer) const = 0;
+  // Gives `peer` this member's digest and hears its own: Group::OnDigest. Lost where it cannot.
+  virtual void ExchangeDigest(NodeId peer, std::string digest) = 0;
   // Has the leader, another member, carry out `call`, and returns it.
   virtual void Forward(NodeId leader, MemberCall& call) = 0;
 };

@@ -23,6 +23,13 @@ constexpr Duration kRpcTimeout = Seconds(5);
 // A member that joins has no others to turn to.
 constexpr Duration kJoinTimeout = Seconds(3);
 
+// PeerHello::rules. This member elects nobody while a leader may rely on it.
+constexpr uint8_t kLeasePromised = 1;
+
+uint8_t RulesOf(const Config& config) { return config.raft.lease_reads ? kLeasePromised : 0; }
+
+std::string_view ReadModeName(uint8_t rules) { return rules == 0 ? "index" : "lease"; }
+
 // The answer to one frame of a kMembers stream.
 io::Task<StatusOr<std::string>> Ask(net::PeerStream& stream, MemberRpc rpc, std::string request) {
   Status sent = co_await stream.Send(static_cast<uint16_t>(rpc), request);
@@ -57,10 +64,16 @@ net::PeerUrgency UrgencyOf(const raft::Message& message) {
   return message.entries.empty() ? net::PeerUrgency::kUrgent : net::PeerUrgency::kBulk;
 }
 
-void AddLink(const net::PeerLink& link, io::MetricList& list) {
+void AddLink(const net::PeerLink& link, NodeId own, io::MetricList& list) {
   const net::PeerLinkStats& stats = link.stats();
   const std::string to = Concat(absl::Hex(link.peer().value()));
+  const std::string from = Concat(absl::Hex(own.value()));
   const io::MetricLabels labels = {{"To", to}};
+  const io::MetricLabels both = {{"Local", from}, {"Remote", to}};
+  list.Gauge("etcd_network_active_peers", "Whether the link to the member is up.",
+             stats.up ? 1.0 : 0.0, both);
+  list.Counter("etcd_network_disconnected_peers_total", "Links to the member that were lost.",
+               stats.connects_total - (stats.up ? 1 : 0), both);
   list.Gauge("metastore_peer_link_up", "Whether the link to the member is up.",
              stats.up ? 1.0 : 0.0, labels);
   list.Gauge("metastore_peer_queued_bytes", "Messages that wait for the link.",
@@ -128,12 +141,16 @@ net::PeerStreamOptions Peers::StreamOptions() const {
   return {.compression = config_.peer.compression, .silence_max = kSilence};
 }
 
+// A leader may count on promises only where all give them.
+uint8_t Peers::OwnRules() const { return RulesOf(config_); }
+
 net::PeerHello Peers::HelloTo(NodeId peer, net::PeerStreamKind kind) const {
   return {.kind = kind,
           .cluster = identity_.cluster,
           .from = identity_.member,
           .to = peer,
-          .incarnation = group_->incarnation()};
+          .incarnation = group_->incarnation(),
+          .rules = OwnRules()};
 }
 
 // --- to peers
@@ -273,6 +290,11 @@ Status Peers::Admit(const net::PeerHello& hello) {
   if (members_.Removed(hello.from) && !Mutated(Mutation::kRemovedGoesOn)) {
     return PermissionDeniedError("the member has been permanently removed from the cluster");
   }
+  if (hello.rules != OwnRules()) {
+    return FailedPreconditionError(
+        "this member was started with --read-mode=", ReadModeName(OwnRules()), ", the other with ",
+        ReadModeName(hello.rules), ": it must be the same on all members");
+  }
   const Member* member = members_.Find(hello.from);
   if (member != nullptr && member->incarnation != 0 && member->incarnation != hello.incarnation &&
       !Mutated(Mutation::kWipedAccepted)) {
@@ -331,10 +353,15 @@ io::Task<void> Peers::ServeMembers(net::PeerStream& stream) {
     if (!frame.ok()) co_return;
     Status answered = UnimplementedError("an unknown question");
     if (frame->type == static_cast<uint16_t>(MemberRpc::kList)) {
+      if (group_->fenced()) co_return;  // nobody should learn from it
       const std::string list = EncodeMemberList(identity_.cluster, members_, group_->status().conf);
       answered = co_await stream.Send(static_cast<uint16_t>(MemberRpc::kList), list);
     } else if (frame->type == static_cast<uint16_t>(MemberRpc::kChange)) {
       answered = co_await AnswerChange(stream, frame->body);
+    } else if (frame->type == static_cast<uint16_t>(MemberRpc::kTerm)) {
+      answered = co_await AnswerTerm(stream);
+    } else if (frame->type == static_cast<uint16_t>(MemberRpc::kDigest)) {
+      answered = co_await AnswerDigest(stream, frame->body);
     }
     if (!answered.ok()) co_return;
   }
@@ -358,8 +385,26 @@ io::Task<Status> Peers::AnswerChange(net::PeerStream& stream, std::string_view r
   co_return sent;
 }
 
+// What the former process of who asks has said to this member counts before the answer, or never.
+io::Task<Status> Peers::AnswerTerm(net::PeerStream& stream) {
+  if (stream.hello().from == NodeId()) co_return PermissionDeniedError("only members may ask this");
+  server_.CloseMessagesOf(stream.hello().from);
+  StatusOr<TermAnswer> answer = co_await group_->AnswerTerm();
+  MS_CO_RETURN_IF_ERROR(answer.status());
+  const std::string bytes = EncodeTermAnswer(*answer);
+  Status sent = co_await stream.Send(static_cast<uint16_t>(MemberRpc::kTerm), bytes);
+  co_return sent;
+}
+
+io::Task<Status> Peers::AnswerDigest(net::PeerStream& stream, std::string_view digest) {
+  StatusOr<std::string> own = group_->OnDigest(stream.hello().from, digest);
+  MS_CO_RETURN_IF_ERROR(own.status());
+  Status sent = co_await stream.Send(static_cast<uint16_t>(MemberRpc::kDigest), *own);
+  co_return sent;
+}
+
 void Peers::AddMetrics(io::MetricList& list) const {
-  for (const auto& [id, link] : links_) AddLink(*link, list);
+  for (const auto& [id, link] : links_) AddLink(*link, identity_.member, list);
   list.Counter("metastore_peer_received_total", "Messages from members.", stats_.received_total);
   list.Counter("metastore_peer_malformed_total", "Streams closed for what came over them.",
                stats_.malformed_total);
@@ -409,6 +454,36 @@ io::Task<Status> Peers::AskLeader(NodeId leader, MemberCall& call) {
   co_return OkStatus();
 }
 
+// --- digests
+
+void Peers::ExchangeDigest(NodeId peer, std::string digest) {
+  if (std::ranges::find(digests_to_, peer) != digests_to_.end()) return;
+  digests_to_.push_back(peer);
+  const bool begun = gate_.Spawn("peers.digest", io::ReadyClass::kBackground,
+                                 ExchangeDigestWith(peer, std::move(digest)));
+  if (!begun) std::erase(digests_to_, peer);
+}
+
+// What is lost is asked for again by the group.
+io::Task<void> Peers::ExchangeDigestWith(NodeId peer, std::string digest) {
+  Status asked = co_await AskDigest(peer, std::move(digest));
+  std::erase(digests_to_, peer);
+  if (asked.ok() || stop_.stopped()) co_return;
+  runtime_.log().Debug("no digest of a member",
+                       {{"peer", Concat(absl::Hex(peer.value()))}, {"error", asked.ToString()}});
+}
+
+io::Task<Status> Peers::AskDigest(NodeId peer, std::string digest) {
+  StatusOr<std::unique_ptr<net::PeerStream>> stream =
+      co_await DialMember(peer, net::PeerStreamKind::kMembers);
+  MS_CO_RETURN_IF_ERROR(stream.status());
+  StatusOr<std::string> answer = co_await Ask(**stream, MemberRpc::kDigest, std::move(digest));
+  (*stream)->Close();
+  MS_CO_RETURN_IF_ERROR(answer.status());
+  if (stop_.stopped() || answer->empty()) co_return OkStatus();
+  co_return group_->OnDigest(peer, *answer).status();
+}
+
 io::Task<StatusOr<std::unique_ptr<net::PeerStream>>> Peers::DialMember(NodeId peer,
                                                                        net::PeerStreamKind kind) {
   const Member* member = members_.Find(peer);
@@ -429,11 +504,37 @@ io::Task<StatusOr<std::unique_ptr<net::PeerStream>>> Peers::DialMember(NodeId pe
   co_return last;
 }
 
-io::Task<StatusOr<ClusterPicture>> AskForMembers(io::Runtime& runtime,
-                                                 std::vector<net::PeerEndpoint> endpoints) {
-  const net::PeerHello hello{.kind = net::PeerStreamKind::kMembers};
+io::Task<StatusOr<TermAnswer>> AskForTerm(io::Runtime& runtime, const Config& config,
+                                          TermQuestion question) {
+  const net::PeerHello hello{.kind = net::PeerStreamKind::kMembers,
+                             .cluster = question.identity.cluster,
+                             .from = question.identity.member,
+                             .to = question.to,
+                             .incarnation = question.incarnation,
+                             .rules = RulesOf(config)};
   const net::PeerStreamOptions options{.handshake_timeout = kJoinTimeout,
-                                       .silence_max = kJoinTimeout};
+                                       .silence_max = kRpcTimeout};
+  Status problem = UnavailableError("no peer URL");
+  for (const net::PeerEndpoint& endpoint : question.endpoints) {
+    StatusOr<std::unique_ptr<net::PeerStream>> stream =
+        co_await DialEndpoint(runtime, endpoint, hello, options);
+    problem = stream.status();
+    if (problem.code() == StatusCode::kPermissionDenied) break;
+    if (!stream.ok()) continue;
+    StatusOr<std::string> answer = co_await Ask(**stream, MemberRpc::kTerm, "");
+    (*stream)->Close();
+    if (answer.ok()) co_return DecodeTermAnswer(*answer);
+    problem = answer.status();
+  }
+  co_return problem;
+}
+
+io::Task<StatusOr<ClusterPicture>> AskForMembers(io::Runtime& runtime,
+                                                 std::vector<net::PeerEndpoint> endpoints,
+                                                 io::StopToken stop) {
+  const net::PeerHello hello{.kind = net::PeerStreamKind::kMembers};
+  const net::PeerStreamOptions options{
+      .handshake_timeout = kJoinTimeout, .silence_max = kJoinTimeout, .stop = stop};
   std::string problems;
   for (const net::PeerEndpoint& endpoint : endpoints) {
     StatusOr<std::unique_ptr<net::PeerStream>> stream =

@@ -6,7 +6,7 @@
 // one whose disk was wiped are refused, and told why.
 //
 // Bounds: those of net/peer_link.h and peer_server.h; one snapshot to a member at a time; at most
-// kForwardsMax membership calls on their way to the leader.
+// kForwardsMax membership calls on their way to the leader; one digest to a member at a time.
 #pragma once
 
 #include <map>
@@ -17,6 +17,7 @@
 #include "net/peer_server.h"
 #include "server/config.h"
 #include "server/edge.h"
+#include "server/member_rpc.h"
 #include "server/peer_codec.h"
 #include "server/peer_transport.h"
 #include "server/snapshot_transfer.h"
@@ -54,6 +55,7 @@ class Peers final : public PeerTransport, private net::PeerHandler, private net:
   void SendSnapshot(GroupId group, raft::Message message) override;
   void Follow(const Members& members) override;
   MonoTime UpSince(NodeId peer) const override;
+  void ExchangeDigest(NodeId peer, std::string digest) override;
   void Forward(NodeId leader, MemberCall& call) override;
 
   // The links and the port, on /metrics.
@@ -73,12 +75,17 @@ class Peers final : public PeerTransport, private net::PeerHandler, private net:
   io::Task<Status> AnswerChange(net::PeerStream& stream, std::string_view request);
   io::Task<void> SendSnapshotTo(PeerMessage message);
   io::Task<Status> TrySnapshot(const PeerMessage& message);
+  io::Task<Status> AnswerTerm(net::PeerStream& stream);
+  io::Task<Status> AnswerDigest(net::PeerStream& stream, std::string_view digest);
+  io::Task<void> ExchangeDigestWith(NodeId peer, std::string digest);
+  io::Task<Status> AskDigest(NodeId peer, std::string digest);
   io::Task<void> ForwardTo(NodeId leader, MemberCall& call);
   io::Task<Status> AskLeader(NodeId leader, MemberCall& call);
   io::Task<StatusOr<std::unique_ptr<net::PeerStream>>> DialMember(NodeId peer,
                                                                   net::PeerStreamKind kind);
   io::Task<void> Retire(std::unique_ptr<net::PeerLink> link);
   net::PeerHello HelloTo(NodeId peer, net::PeerStreamKind kind) const;
+  uint8_t OwnRules() const;
   void SetLink(const Member& member);
   net::PeerStreamOptions StreamOptions() const;
 
@@ -93,11 +100,24 @@ class Peers final : public PeerTransport, private net::PeerHandler, private net:
   SnapshotIntake intake_;
   std::vector<io::Address> addresses_;
   std::vector<NodeId> snapshots_to_;  // members that one is on its way to
+  std::vector<NodeId> digests_to_;    // members that are being told a digest
   size_t forwards_ = 0;
   PeersStats stats_;
   io::StopSource stop_;
   io::Gate gate_;
 };
+
+struct TermQuestion {
+  Identity identity;  // of the member that asks
+  uint64_t incarnation = 0;
+  NodeId to;
+  std::vector<net::PeerEndpoint> endpoints;
+};
+// Asks a member for its term, for one that repairs itself (log_repair.h).
+// Errors: kUnavailable       it does not answer, or cannot now
+//         kPermissionDenied  it will not have the member that asks; in its words
+io::Task<StatusOr<TermAnswer>> AskForTerm(io::Runtime& runtime, const Config& config,
+                                          TermQuestion question);
 
 struct ClusterPicture {
   ClusterId cluster;
@@ -106,9 +126,10 @@ struct ClusterPicture {
 // The endpoints behind peer URLs; those that are none are left out.
 std::vector<net::PeerEndpoint> EndpointsOf(const std::vector<std::string>& peer_urls);
 // Asks the members behind `endpoints`, in turn, who belongs to the cluster: for one that wants to
-// join and knows neither the cluster's id nor its own.
-// Errors: kUnavailable  none of them answers; names each and why
+// join and knows neither the cluster's id nor its own, or knows no address.
+// Errors: kUnavailable  none of them answers, or `stop`; names each and why
 io::Task<StatusOr<ClusterPicture>> AskForMembers(io::Runtime& runtime,
-                                                 std::vector<net::PeerEndpoint> endpoints);
+                                                 std::vector<net::PeerEndpoint> endpoints,
+                                                 io::StopToken stop);
 
 }  // namespace metastore::server

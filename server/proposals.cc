@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/mutation.h"
 #include "server/server_command.h"
 
 namespace metastore::server {
@@ -109,6 +110,7 @@ void Proposals::StampApplied(ProposeCall& call, LogIndex index) const {
 }
 
 void Proposals::Resolve(engine::ApplyResult&& applied, Term term) {
+  if (Mutated(Mutation::kNeighbourAnswered)) applied.request.counter ^= 1;
   ProposeCall* call = Detach(applied.request);
   if (call == nullptr) return;
   StampApplied(*call, applied.index);

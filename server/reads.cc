@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "io/base/limits.h"
+#include "server/mutation.h"
 
 namespace metastore::server {
 
@@ -23,6 +24,7 @@ void Reads::StartRound(raft::RaftCore& core) {
       std::ranges::reverse(waiting_);
       rounds_.push_back(Round{.token = last_token_, .calls = std::move(waiting_)});
       waiting_.clear();
+      if (Mutated(Mutation::kReadOwnCommit)) Confirm({last_token_, core.commit()});
       return;
     case raft::ReadCode::kNoLeader:   // asked again at the next tick, until the reads expire
     case raft::ReadCode::kQueueFull:  // likewise: rounds end with every heartbeat answer
@@ -34,7 +36,7 @@ void Reads::StartRound(raft::RaftCore& core) {
 void Reads::Confirm(const raft::ReadState& state) {
   const auto round = std::ranges::find(rounds_, state.token, &Round::token);
   if (round == rounds_.end()) return;  // every read of it expired
-  if (state.outcome == raft::ReadOutcome::kServe) {
+  if (state.outcome == raft::ReadOutcome::kServe || Mutated(Mutation::kReadRefusedServed)) {
     round->confirmed = true;
     round->index = state.index;
     return;

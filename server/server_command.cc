@@ -3,6 +3,22 @@
 #include "io/base/coding.h"
 
 namespace metastore::server {
+namespace {
+
+constexpr uint8_t kDigestVersion = 1;
+
+std::string EncodeHead(ServerOpKind kind, const engine::RequestId& request) {
+  std::string bytes;
+  PutU8(bytes, engine::kCommandFormat);
+  PutU8(bytes, static_cast<uint8_t>(kind));
+  PutU8(bytes, 0);
+  PutU64(bytes, request.node.value());
+  PutU32(bytes, request.boot);
+  PutU64(bytes, request.counter);
+  return bytes;
+}
+
+}  // namespace
 
 bool IsServerCommand(std::string_view command) {
   return command.size() >= 2 && static_cast<uint8_t>(command[1]) >= kServerOpKindMin;
@@ -10,14 +26,12 @@ bool IsServerCommand(std::string_view command) {
 
 std::string EncodePublishMember(const engine::RequestId& request,
                                 const MemberAttributes& attributes) {
-  std::string bytes;
-  PutU8(bytes, engine::kCommandFormat);
-  PutU8(bytes, static_cast<uint8_t>(ServerOpKind::kPublishMember));
-  PutU8(bytes, 0);
-  PutU64(bytes, request.node.value());
-  PutU32(bytes, request.boot);
-  PutU64(bytes, request.counter);
-  bytes += EncodeMemberAttributes(attributes);
+  return EncodeHead(ServerOpKind::kPublishMember, request) + EncodeMemberAttributes(attributes);
+}
+
+std::string EncodeCompare(const engine::RequestId& request) {
+  std::string bytes = EncodeHead(ServerOpKind::kCompare, request);
+  PutU8(bytes, kDigestVersion);
   return bytes;
 }
 
@@ -31,14 +45,20 @@ StatusOr<ServerCommand> DecodeServerCommand(std::string_view command) {
   decoded.request.boot = reader.U32();
   decoded.request.counter = reader.U64();
   if (!reader.ok() || flags != 0) return InvalidArgumentError("malformed server command");
-  if (format != engine::kCommandFormat ||
-      kind != static_cast<uint8_t>(ServerOpKind::kPublishMember)) {
-    return UnimplementedError("server command of format ", format, ", kind ", kind);
+  decoded.kind = static_cast<ServerOpKind>(kind);
+  if (format == engine::kCommandFormat && decoded.kind == ServerOpKind::kPublishMember) {
+    StatusOr<MemberAttributes> attributes = DecodeMemberAttributes(reader.rest());
+    if (!attributes.ok()) return InvalidArgumentError("malformed member publication");
+    decoded.attributes = *std::move(attributes);
+    return decoded;
   }
-  StatusOr<MemberAttributes> attributes = DecodeMemberAttributes(reader.rest());
-  if (!attributes.ok()) return InvalidArgumentError("malformed member publication");
-  decoded.attributes = *std::move(attributes);
-  return decoded;
+  if (format == engine::kCommandFormat && decoded.kind == ServerOpKind::kCompare) {
+    const uint8_t version = reader.U8();
+    if (!reader.done()) return InvalidArgumentError("malformed comparison");
+    if (version == kDigestVersion) return decoded;
+    return UnimplementedError("a comparison of digests of version ", version);
+  }
+  return UnimplementedError("server command of format ", format, ", kind ", kind);
 }
 
 }  // namespace metastore::server

@@ -65,12 +65,15 @@ void StageMeter::Finish(const net::GrpcRequest& request, MonoTime now, net::Grpc
   kept->times.answered = now;
   const std::array<Duration, kStages> spans = kept->times.Spans();
   for (size_t stage = 0; stage < kStages; ++stage) stages_[stage].Observe(spans[stage]);
+  propose_.Observe(kept->times.applied - kept->times.began);
   if (Asks(request)) reply.trailers.Add(kKey, StagesText(kept->times));
   *kept = kept_.back();
   kept_.pop_back();
 }
 
 void StageMeter::AddMetrics(io::MetricList& list) const {
+  list.Add("raft_propose_duration_ms",
+           "Measured writes (one in 16), from their receipt until they are applied.", propose_);
   for (size_t stage = 0; stage < kStages; ++stage) {
     list.Add("metastore_request_stage_seconds", "Stages of measured writes (one in 16).",
              stages_[stage], {{"stage", kStageNames[stage]}});

@@ -105,6 +105,7 @@ class StageMeter final {
 
   uint64_t writes_ = 0;
   std::vector<Kept> kept_;  // a few at a time: answers being encoded
+  io::Histogram propose_{kStageBounds, io::SpanUnit::kMilliseconds};
   std::array<io::Histogram, kStages> stages_{
       io::Histogram(kStageBounds), io::Histogram(kStageBounds), io::Histogram(kStageBounds),
       io::Histogram(kStageBounds), io::Histogram(kStageBounds)};

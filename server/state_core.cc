@@ -4,7 +4,10 @@
 #include <utility>
 
 #include "engine/memory_engine.h"
+#include "server/fence_mark.h"
+#include "server/force_new_cluster.h"
 #include "server/metrics_page.h"
+#include "server/mutation.h"
 #include "wal/identity.h"
 
 namespace metastore::server {
@@ -16,6 +19,9 @@ constexpr uint64_t kMemoryQuotaDefault = 2 * limits::kGiB;
 constexpr uint64_t kSnapshotReserveBytes = 256 * limits::kMiB;
 // Of the file system, at most: a small one must not refuse to start for the reserve's sake.
 constexpr uint64_t kSnapshotReserveShare = 16;
+
+// Between two rounds of questions to the members that the flags name.
+constexpr Duration kAskAgain = Seconds(1);
 
 // Of the leader's log, before a learner may vote, as etcd's.
 constexpr uint64_t kLearnerReadyPercent = 90;
@@ -33,6 +39,10 @@ StateCore::StateCore(io::Runtime& runtime, const Config& config)
       wal_dir_(config.member.wal_dir.empty() ? config.member.data_dir + "/member/wal"
                                              : config.member.wal_dir),
       snapshot_dir_(config.member.data_dir + "/member/snap"),
+      repair_(runtime, config,
+              {.log = wal_dir_,
+               .snapshots = snapshot_dir_,
+               .mark = config.member.data_dir + "/member/damaged"}),
       gate_(runtime.scheduler()) {}
 
 StateCore::~StateCore() = default;
@@ -40,26 +50,54 @@ StateCore::~StateCore() = default;
 io::Task<Status> StateCore::Start() {
   Status prepared = co_await PrepareDirectories();
   MS_CO_RETURN_IF_ERROR(prepared);
+  Status finished = co_await repair_.FinishSwitch();
+  MS_CO_RETURN_IF_ERROR(finished);
   Status identified = co_await Identify();
   MS_CO_RETURN_IF_ERROR(identified);
-  Status opened = co_await OpenLog();
+  Status opened = co_await OpenOrRepairLog();
   MS_CO_RETURN_IF_ERROR(opened);
+  if (config_.cluster.force != ForceCluster::kNo) {
+    ForceOptions force{.identity = identity_,
+                       .data_dir = config_.member.data_dir,
+                       .snapshot_dir = snapshot_dir_,
+                       .plan_only = config_.cluster.force == ForceCluster::kPlan};
+    Status forced = co_await ForceNewCluster(runtime_, *log_, std::move(force));
+    MS_CO_RETURN_IF_ERROR(forced);
+  }
   engine_ = engine::MakeMemoryEngine({.hash_seed = runtime_.Random(), .clock = &runtime_});
   snapshots_ = std::make_unique<engine::SnapshotStore>(runtime_, snapshot_dir_);
   Status found = co_await snapshots_->Open();
   MS_CO_RETURN_IF_ERROR(found);
+  StatusOr<std::string> fenced = co_await ReadFenceMark(runtime_, config_.member.data_dir);
+  MS_CO_RETURN_IF_ERROR(fenced.status());
+  if (!fenced->empty()) {
+    runtime_.log().Error("this member is fenced and serves nobody",
+                         {{"mark", FenceMarkPath(config_.member.data_dir)}, {"cause", *fenced}});
+  }
   peers_ = std::make_unique<Peers>(runtime_, config_, *snapshots_, identity_);
+  GroupOptions options = MakeGroupOptions();
+  options.fenced = *std::move(fenced);
   group_ =
-      std::make_unique<Group>(runtime_, *log_, *engine_, *snapshots_, *peers_, MakeGroupOptions());
+      std::make_unique<Group>(runtime_, *log_, *engine_, *snapshots_, *peers_, std::move(options));
   peers_->Attach(*group_);
+  const bool new_log = log_->created();
   Status started = co_await group_->Start(bootstrap_);
+  if (started.code() == StatusCode::kDataLoss && !new_log) {
+    const bool again = suspicion_ != LogRepair::Suspicion::kNone;
+    const auto how = again ? LogRepair::Suspicion::kTwice : LogRepair::Suspicion::kOnce;
+    co_await NoteDamage(how);
+  }
   MS_CO_RETURN_IF_ERROR(started);
+  if (suspicion_ != LogRepair::Suspicion::kNone) {
+    Status cleared = co_await repair_.Clear();
+    MS_CO_RETURN_IF_ERROR(cleared);
+  }
   if (group_->members().all().empty() && bootstrap_.members.empty()) {
-    if (known_.all().empty()) {
-      Status asked = co_await AskCluster();
-      MS_CO_RETURN_IF_ERROR(asked);
-    }
+    // It joined and nobody has told it of the others: it waits for them, whoever is up now.
     peers_->Follow(known_);
+    if (known_.all().empty()) {
+      gate_.Spawn("state.find", io::ReadyClass::kBackground, FindCluster());
+    }
   }
   Status listening = peers_->Listen();
   MS_CO_RETURN_IF_ERROR(listening);
@@ -75,6 +113,10 @@ io::Task<Status> StateCore::Identify() {
   const bool founding = config_.cluster.initial_state == ClusterState::kNew;
   StatusOr<Bootstrap> bootstrap = MakeBootstrap(config_.cluster, config_.member.name);
   if (!known->has_value()) {
+    if (config_.cluster.force != ForceCluster::kNo) {
+      co_return FailedPreconditionError("--force-new-cluster: there is no log in ", wal_dir_,
+                                        "; give it the data directory of the surviving member");
+    }
     if (!founding) {
       Status asked = co_await AskCluster();
       co_return asked;
@@ -106,8 +148,14 @@ io::Task<Status> StateCore::AskCluster() {
       endpoints.push_back(std::move(endpoint));
     }
   }
-  StatusOr<ClusterPicture> picture = co_await AskForMembers(runtime_, std::move(endpoints));
+  StatusOr<ClusterPicture> picture =
+      co_await AskForMembers(runtime_, std::move(endpoints), stop_.token());
   MS_CO_RETURN_IF_ERROR(picture.status());
+  if (identity_.cluster != ClusterId() && picture->cluster != identity_.cluster) {
+    co_return FailedPreconditionError("the members that --initial-cluster names are of cluster ",
+                                      absl::Hex(picture->cluster.value()), ", this one is of ",
+                                      absl::Hex(identity_.cluster.value()));
+  }
   known_ = std::move(picture->members);
   if (identity_.member != NodeId()) co_return OkStatus();  // a log says who it is
   for (const auto& [id, member] : known_.all()) {
@@ -128,6 +176,24 @@ io::Task<Status> StateCore::AskCluster() {
   co_return FailedPreconditionError("no member of the cluster has the peer URLs of ",
                                     config_.member.name,
                                     ": add it first (member add), with the same URLs");
+}
+
+// After a restart: until the leader reaches this member, or a member tells where the others are.
+io::Task<void> StateCore::FindCluster() {
+  bool told = false;
+  while (!stop_.stopped() && group_->members().all().empty()) {
+    Status asked = co_await AskCluster();
+    if (stop_.stopped() || !group_->members().all().empty()) co_return;
+    if (asked.ok()) {
+      peers_->Follow(known_);
+      co_return;
+    }
+    if (!std::exchange(told, true)) {
+      runtime_.log().Warn("waiting for another member of the cluster",
+                          {{"error", asked.ToString()}});
+    }
+    co_await io::SleepUntil(runtime_, runtime_.Now() + kAskAgain, stop_.token());
+  }
 }
 
 io::Task<Status> StateCore::PrepareDirectories() {
@@ -163,8 +229,7 @@ void StateCore::MakeFlushRing() {
   }
 }
 
-io::Task<Status> StateCore::OpenLog() {
-  MakeFlushRing();
+io::Task<StatusOr<wal::LogOptions>> StateCore::MakeLogOptions() {
   StatusOr<io::FileSystemFacts> facts = co_await runtime_.FactsOf(config_.member.data_dir);
   MS_CO_RETURN_IF_ERROR(facts.status());
   wal::LogOptions options{.directory = wal_dir_,
@@ -178,7 +243,77 @@ io::Task<Status> StateCore::OpenLog() {
                           .free_bytes_reserve = std::min(
                               kSnapshotReserveBytes, facts->total_bytes / kSnapshotReserveShare),
                           .flush_ring = flush_ring_.get()};
-  StatusOr<std::unique_ptr<wal::Log>> log = co_await wal::Log::Open(runtime_, std::move(options));
+  co_return options;
+}
+
+// A damaged log is repaired; one that could not be read this once is refused, as any failing disk.
+io::Task<Status> StateCore::OpenOrRepairLog() {
+  MakeFlushRing();
+  StatusOr<LogRepair::Suspicion> suspected = co_await repair_.Suspected();
+  MS_CO_RETURN_IF_ERROR(suspected.status());
+  suspicion_ = *suspected;
+  Status opened;
+  if (suspicion_ == LogRepair::Suspicion::kNone) opened = co_await OpenLog();
+  if (log_ == nullptr && opened.code() != StatusCode::kDataLoss) MS_CO_RETURN_IF_ERROR(opened);
+  if (log_ == nullptr) {
+    Status repaired = co_await RepairIfDamaged(opened);
+    MS_CO_RETURN_IF_ERROR(repaired);
+    opened = co_await OpenLog();
+  }
+  MS_CO_RETURN_IF_ERROR(opened);
+  StatusOr<bool> repairing = RepairUnderWay();
+  MS_CO_RETURN_IF_ERROR(repairing.status());
+  if (*repairing) bootstrap_ = Bootstrap();  // it has begun long ago; the leader tells it how
+  co_return OkStatus();
+}
+
+// `opened`: why it could not be; OK: former runs have found something.
+io::Task<Status> StateCore::RepairIfDamaged(Status opened) {
+  bool damaged = suspicion_ == LogRepair::Suspicion::kTwice;
+  if (!damaged) {
+    StatusOr<bool> judged = co_await repair_.Damaged();
+    MS_CO_RETURN_IF_ERROR(judged.status());
+    damaged = *judged;
+  }
+  if (!damaged) co_return opened;
+  if (opened.ok()) {
+    opened = DataLossError("former runs have found damage in ", wal_dir_, " or ", snapshot_dir_,
+                           " (see their logs)");
+  }
+  if (config_.cluster.force != ForceCluster::kNo) {
+    co_return Annotate(opened, "--force-new-cluster: there is nobody to repair this member from");
+  }
+  StatusOr<wal::LogOptions> options = co_await MakeLogOptions();
+  MS_CO_RETURN_IF_ERROR(options.status());
+  StatusOr<Members> members =
+      co_await repair_.Run(std::move(opened), identity_, *std::move(options));
+  MS_CO_RETURN_IF_ERROR(members.status());
+  known_ = *std::move(members);
+  suspicion_ = LogRepair::Suspicion::kNone;
+  co_return OkStatus();
+}
+
+StatusOr<bool> StateCore::RepairUnderWay() const {
+  const wal::GroupState* logged = log_->Find(GroupOptions().id);
+  if (logged == nullptr || logged->hard_state.empty()) return false;
+  StatusOr<DurableState> state = DecodeHardState(logged->hard_state);
+  if (!state.ok()) return state.status();
+  return state->repair_term != Term();
+}
+
+// So that the next start looks at everything, and repairs what this one cannot live with.
+io::Task<void> StateCore::NoteDamage(LogRepair::Suspicion how) {
+  Status noted = co_await repair_.Suspect(how);
+  if (!noted.ok()) {
+    runtime_.log().Error("cannot note the damage for the next start",
+                         {{"error", noted.ToString()}});
+  }
+}
+
+io::Task<Status> StateCore::OpenLog() {
+  StatusOr<wal::LogOptions> options = co_await MakeLogOptions();
+  MS_CO_RETURN_IF_ERROR(options.status());
+  StatusOr<std::unique_ptr<wal::Log>> log = co_await wal::Log::Open(runtime_, *std::move(options));
   MS_CO_RETURN_IF_ERROR(log.status());
   log_ = *std::move(log);
   identity_.boot = static_cast<uint32_t>(log_->boot_count());
@@ -192,7 +327,10 @@ GroupOptions StateCore::MakeGroupOptions() {
   options.raft.election_ticks = config_.raft.election_ticks();
   options.raft.pre_vote = config_.raft.pre_vote;
   options.raft.learner_ready_percent = kLearnerReadyPercent;
+  options.tick = config_.raft.heartbeat_interval;
   options.election_timeout = config_.raft.election_timeout;
+  if (config_.raft.lease_reads) options.raft.read_mode = raft::ReadMode::kLease;
+  options.raft.lease_margin_ticks = config_.raft.lease_margin_ticks();
   options.strict_reconfig = config_.cluster.strict_reconfig;
   options.learners_max = config_.cluster.learners_max;
   options.snapshot_count = config_.raft.snapshot_count;
@@ -203,6 +341,8 @@ GroupOptions StateCore::MakeGroupOptions() {
   options.batch_policy = config_.storage.batch_policy;
   options.batch = config_.storage.batch;
   options.quota_bytes = QuotaOf(config_.request.quota_bytes);
+  options.digest_every = config_.raft.corrupt_check_time;
+  options.data_dir = config_.member.data_dir;
   options.self.id = identity_.member;
   options.self.name = config_.member.name;
   for (const Url& url : config_.member.advertise_client_urls) {
@@ -221,14 +361,14 @@ void StateCore::AddMetrics(io::MetricList& list) const {
 }
 
 io::Task<void> StateCore::TickLoop() {
-  MonoTime next = runtime_.Now();
   while (true) {
-    next = next + config_.raft.heartbeat_interval;
-    const io::WaitResult result = co_await io::SleepUntil(runtime_, next, stop_.token());
+    const io::WaitResult result =
+        co_await io::SleepUntil(runtime_, group_->next_tick(), stop_.token());
     if (result == io::WaitResult::kStopped) co_return;
-    // After a pause (a stopped process, a stalled machine) ticks are not made up for: time that
-    // nobody could act in must not look like silence of a leader.
-    if (runtime_.Now() - next > config_.raft.heartbeat_interval * 2) next = runtime_.Now();
+    if (Mutated(Mutation::kLeaseTicksLate)) {
+      const MonoTime late = runtime_.Now() + config_.raft.heartbeat_interval;
+      co_await io::SleepUntil(runtime_, late, stop_.token());
+    }
     group_->Tick();
   }
 }
@@ -238,6 +378,7 @@ io::Task<void> StateCore::Stop() {
   co_await gate_.Close();
   if (group_ != nullptr) {
     co_await group_->Stop();
+    if (group_->damaged()) co_await NoteDamage(LogRepair::Suspicion::kOnce);
   }
   if (peers_ != nullptr) {
     co_await peers_->Stop();

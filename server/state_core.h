@@ -14,6 +14,7 @@
 #include "server/config.h"
 #include "server/edge.h"
 #include "server/group.h"
+#include "server/log_repair.h"
 #include "server/membership.h"
 #include "server/peers.h"
 #include "wal/log.h"
@@ -44,7 +45,13 @@ class StateCore final {
   io::Task<Status> PrepareDirectories();
   io::Task<Status> Identify();
   io::Task<Status> AskCluster();
+  io::Task<void> FindCluster();
   io::Task<Status> OpenLog();
+  io::Task<Status> OpenOrRepairLog();
+  io::Task<Status> RepairIfDamaged(Status opened);
+  io::Task<void> NoteDamage(LogRepair::Suspicion how);
+  StatusOr<bool> RepairUnderWay() const;
+  io::Task<StatusOr<wal::LogOptions>> MakeLogOptions();
   void MakeFlushRing();
   GroupOptions MakeGroupOptions();
   io::Task<void> TickLoop();
@@ -53,6 +60,8 @@ class StateCore final {
   const Config& config_;
   const std::string wal_dir_;
   const std::string snapshot_dir_;
+  LogRepair repair_;
+  LogRepair::Suspicion suspicion_ = LogRepair::Suspicion::kNone;
   Identity identity_;
   Bootstrap bootstrap_;  // of a new cluster; without members where this one joins
   Members known_;        // what the cluster told who joins

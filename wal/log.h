@@ -50,6 +50,8 @@ struct LogOptions {
   uint32_t rewrite_after_segments = 8;
   // Idle time after which the last frame is promised.
   Duration promise_after = Milliseconds(50);
+  // The boot count is at least this: of a log that takes the place of one that was lost.
+  Epoch epoch_min;
   // Open checks every byte of the log instead of trusting the footers of sealed segments.
   bool verify_sealed = false;
   // Where each durable write is noted; outlives the log. Null: nowhere.

@@ -204,7 +204,7 @@ io::Task<Status> Recovery::Discard(ScannedFile& file) {
 
 void Recovery::SetPosition() {
   StreamPosition& position = result_->position;
-  position.epoch = scan_.epoch_max() + 1;
+  position.epoch = std::max(scan_.epoch_max() + 1, options_.epoch_min);
   position.stream = scan_.stream();
   if (result_->segments.empty()) {
     result_->created = true;

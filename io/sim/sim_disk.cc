@@ -20,7 +20,8 @@ bool IsResize(SimDiskOp op) { return op == SimDiskOp::kAllocate || op == SimDisk
 bool Changes(const DiskRequest& request) {
   const bool creates = request.op == SimDiskOp::kOpen && request.mode == io::OpenMode::kCreate;
   return creates || IsWrite(request.op) || IsResize(request.op) ||
-         request.op == SimDiskOp::kRemove || request.op == SimDiskOp::kMakeDirectories;
+         request.op == SimDiskOp::kRemove || request.op == SimDiskOp::kRename ||
+         request.op == SimDiskOp::kMakeDirectories;
 }
 
 bool CanBefall(SimFault fault, const DiskRequest& request) {

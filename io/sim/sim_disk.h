@@ -75,6 +75,7 @@ enum class SimDiskOp : uint8_t {
   kTruncate,
   kOpen,  // also creates
   kRemove,
+  kRename,  // of a directory
   kList,
   kMakeDirectories,
   kSyncDirectory,
@@ -138,6 +139,7 @@ struct DiskRequest : SimEvent {
   SimDiskOp op = SimDiskOp::kRead;
   uint64_t process = 0;  // whose death ends it
   std::string path;
+  std::string new_path;  // kRename
   io::OpenMode mode = io::OpenMode::kRead;
   InodeRef inode;  // kOpen: the result
   uint64_t offset = 0;

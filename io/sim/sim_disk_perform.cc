@@ -29,6 +29,8 @@ std::string_view OpName(SimDiskOp op) {
       return "open";
     case SimDiskOp::kRemove:
       return "remove";
+    case SimDiskOp::kRename:
+      return "rename";
     case SimDiskOp::kList:
       return "list";
     case SimDiskOp::kMakeDirectories:
@@ -46,6 +48,7 @@ bool ChangesDisk(const DiskRequest& request) {
     case SimDiskOp::kAllocate:
     case SimDiskOp::kTruncate:
     case SimDiskOp::kRemove:
+    case SimDiskOp::kRename:
     case SimDiskOp::kMakeDirectories:
       return true;
     case SimDiskOp::kOpen:
@@ -95,6 +98,7 @@ void SimDisk::Perform(DiskRequest& request) {
       return;
     case SimDiskOp::kOpen:
     case SimDiskOp::kRemove:
+    case SimDiskOp::kRename:
     case SimDiskOp::kList:
     case SimDiskOp::kMakeDirectories:
     case SimDiskOp::kSyncDirectory:
@@ -273,6 +277,9 @@ void SimDisk::PerformNames(DiskRequest& request) {
     counters_.name_changes += opened.ok() && request.mode == io::OpenMode::kCreate ? 1 : 0;
   } else if (request.op == SimDiskOp::kRemove) {
     request.status = image_.Remove(request.path);
+    counters_.name_changes += request.status.ok() ? 1 : 0;
+  } else if (request.op == SimDiskOp::kRename) {
+    request.status = image_.RenameDirectory(request.path, request.new_path);
     counters_.name_changes += request.status.ok() ? 1 : 0;
   } else if (request.op == SimDiskOp::kList) {
     StatusOr<std::vector<io::DirectoryEntry>> entries = image_.List(request.path);

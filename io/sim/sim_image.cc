@@ -313,6 +313,32 @@ Status SimImage::MakeDirectories(std::string_view path) {
   return OkStatus();
 }
 
+Status SimImage::RenameDirectory(std::string_view from, std::string_view to) {
+  std::string old_name;
+  std::string new_name;
+  StatusOr<InodeRef> parent = ParentOf(from, &old_name);
+  StatusOr<InodeRef> new_parent = ParentOf(to, &new_name);
+  if (!parent.ok()) return parent.status();
+  if (!new_parent.ok()) return new_parent.status();
+  if (*parent != *new_parent) return InternalError(from, ": rename: another parent");
+  Inode& directory = **parent;
+  const auto found = directory.cached_names.find(old_name);
+  if (found == directory.cached_names.end() || !found->second->is_directory) {
+    return NotFoundError(from, ": rename: no such directory");
+  }
+  if (directory.cached_names.contains(new_name)) {
+    return AlreadyExistsError(to, ": rename: exists");
+  }
+  const InodeRef inode = found->second;
+  directory.cached_names.erase(found);
+  directory.durable_names.erase(old_name);
+  std::erase_if(directory.pending_names, [&](const NameChange& change) {
+    return change.name == old_name || change.name == new_name;
+  });
+  directory.cached_names[new_name] = directory.durable_names[new_name] = inode;
+  return OkStatus();
+}
+
 void SimImage::SyncNames(Inode& directory, uint64_t order) {
   size_t done = 0;
   for (NameChange& change : directory.pending_names) {

@@ -110,6 +110,8 @@ class SimImage final {
   StatusOr<std::vector<io::DirectoryEntry>> List(std::string_view path) const;
   // Durable at once.
   Status MakeDirectories(std::string_view path);
+  // Durable at once. The parent is the same.
+  Status RenameDirectory(std::string_view from, std::string_view to);
   StatusOr<InodeRef> FindDirectory(std::string_view path) const;
   // Creations and removals made before `order` become durable.
   static void SyncNames(Inode& directory, uint64_t order);

@@ -208,6 +208,13 @@ io::Task<Status> SimRuntime::MakeDirectories(std::string path) {
   co_return status;
 }
 
+io::Task<Status> SimRuntime::RenameDirectory(std::string from, std::string to) {
+  DiskCall call(*this, SimDiskOp::kRename, from);
+  call.new_path = NormalPath(to);
+  const Status status = co_await call;
+  co_return status;
+}
+
 io::Task<Status> SimRuntime::SyncDirectory(std::string path) {
   DiskCall call(*this, SimDiskOp::kSyncDirectory, path);
   const Status status = co_await call;

@@ -67,6 +67,7 @@ class SimRuntime final : public io::Runtime, public io::BufferSource {
   io::Task<StatusOr<std::unique_ptr<io::File>>> OpenFile(std::string path,
                                                          io::OpenMode mode) override;
   io::Task<Status> RemoveFile(std::string path) override;
+  io::Task<Status> RenameDirectory(std::string from, std::string to) override;
   io::Task<StatusOr<std::vector<io::DirectoryEntry>>> ListDirectory(std::string path) override;
   io::Task<Status> MakeDirectories(std::string path) override;
   io::Task<Status> SyncDirectory(std::string path) override;

@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "io/uring/addresses.h"
 #include "io/uring/errno_status.h"
@@ -82,6 +84,34 @@ uint32_t ProbeDirectBlock(const std::string& path, bool is_directory) {
   return told == 0 ? kUntold : told;
 }
 
+// Who else has a removed file open goes on reading it. A lease to write is given only where nobody
+// has; a file closed just before is open for a moment yet.
+bool OnlyOpenHere(int fd) {
+  constexpr int kTries = 4;
+  for (int i = 0; i < kTries; ++i) {
+    if (fcntl(fd, F_SETLEASE, F_WRLCK) == 0) return true;
+    if (errno != EAGAIN) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return false;
+}
+
+// A file system that discards what it frees (mounted so) holds the device's writes for as long: 11
+// ms for 64 MiB were seen. So a file without a name is freed in steps, with as much rest between
+// them.
+void FreeInSteps(int fd) {
+  constexpr off_t kStep = 4 * 1024 * 1024;
+  struct stat facts = {};
+  if (fstat(fd, &facts) != 0 || facts.st_nlink != 0) return;  // another name keeps it
+  off_t left = facts.st_size;
+  while (left > kStep) {
+    left -= kStep;
+    const auto before = std::chrono::steady_clock::now();
+    if (ftruncate(fd, left) != 0) return;
+    std::this_thread::sleep_for(std::chrono::steady_clock::now() - before);
+  }
+}
+
 }  // namespace
 
 StatusOr<OpenedFile> OpenDirect(const std::string& path, OpenMode mode) {
@@ -119,7 +149,10 @@ StatusOr<OpenedFile> OpenDirect(const std::string& path, OpenMode mode) {
 }
 
 Status RemoveAt(const std::string& path) {
-  return unlink(path.c_str()) == 0 ? OkStatus() : FileStatus(errno, "remove", path);
+  const Descriptor file(open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (unlink(path.c_str()) != 0) return FileStatus(errno, "remove", path);
+  if (file.fd >= 0 && OnlyOpenHere(file.fd)) FreeInSteps(file.fd);
+  return OkStatus();
 }
 
 StatusOr<std::vector<DirectoryEntry>> ListAt(const std::string& path) {
@@ -149,6 +182,13 @@ Status SyncDirectoryAt(const std::string& path) {
   const Descriptor directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory.fd < 0) return FileStatus(errno, "open directory", path);
   return fsync(directory.fd) == 0 ? OkStatus() : FileStatus(errno, "sync directory", path);
+}
+
+Status RenameDirectoryAt(const std::string& from, const std::string& to) {
+  if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) != 0) {
+    return FileStatus(errno, Concat("rename to ", to), from);
+  }
+  return SyncDirectoryAt(ParentOf(to));
 }
 
 Status MakeDirectoriesAt(const std::string& path) {

@@ -21,6 +21,7 @@ StatusOr<OpenedFile> OpenDirect(const std::string& path, OpenMode mode);
 Status RemoveAt(const std::string& path);
 StatusOr<std::vector<DirectoryEntry>> ListAt(const std::string& path);
 Status MakeDirectoriesAt(const std::string& path);
+Status RenameDirectoryAt(const std::string& from, const std::string& to);
 Status SyncDirectoryAt(const std::string& path);
 StatusOr<FileSystemFacts> FactsAt(const std::string& path);
 // One attempt. The descriptor holds the lock; kAlreadyExists: another holds it.

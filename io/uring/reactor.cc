@@ -78,7 +78,9 @@ void Reactor::RegisterArena() {
   }
 }
 
-MonoTime Reactor::Now() const { return {ReadClock(CLOCK_MONOTONIC)}; }
+// A machine that was suspended must see that time has passed: what rests on it (lease reads) would
+// be wrong otherwise. CLOCK_MONOTONIC stands still meanwhile.
+MonoTime Reactor::Now() const { return {ReadClock(CLOCK_BOOTTIME)}; }
 
 WallTime Reactor::WallNow() const { return {ReadClock(CLOCK_REALTIME)}; }
 

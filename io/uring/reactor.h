@@ -91,6 +91,7 @@ class Reactor final : public Runtime {
   bool Post(int core, ReadyNode& node) override;
   Task<StatusOr<std::unique_ptr<File>>> OpenFile(std::string path, OpenMode mode) override;
   Task<Status> RemoveFile(std::string path) override;
+  Task<Status> RenameDirectory(std::string from, std::string to) override;
   Task<StatusOr<std::vector<DirectoryEntry>>> ListDirectory(std::string path) override;
   Task<Status> MakeDirectories(std::string path) override;
   Task<Status> SyncDirectory(std::string path) override;

@@ -96,6 +96,14 @@ Task<Status> Reactor::MakeDirectories(std::string path) {
   co_return status;
 }
 
+// Not in the trace: no test of crashes records a node that repairs itself.
+Task<Status> Reactor::RenameDirectory(std::string from, std::string to) {
+  if (stopping()) co_return Stopping();
+  Status status;
+  co_await Offload("rename", [&] { status = RenameDirectoryAt(from, to); });
+  co_return status;
+}
+
 Task<Status> Reactor::SyncDirectory(std::string path) {
   if (stopping()) co_return Stopping();
   Status status;

@@ -19,6 +19,8 @@ from small_disk import SmallDisk
 SECONDS = float(os.environ.get("MS_E2E_FAULTS_S", "15"))
 MEMBERS, AFFLICTED_MAX = 5, 2
 RECOVERY_MAX_S = 30
+HAND_OVER_MAX_S = 10
+UNAVAILABLE = 14
 ALL_KILLED = 0.04  # of the steps
 
 
@@ -134,6 +136,7 @@ class FullDiskTest(harness.NodeTest):
     DISK_MIB = 96
     LEFT_BYTES = 1 << 20
     PUTS = 300  # of VALUE: more than what is left
+    LOST_MAX = 5
 
     def setUp(self):
         super().setUp()
@@ -153,21 +156,49 @@ class FullDiskTest(harness.NodeTest):
         self.let_lead(self.full)
         self.write_while_full()
 
+    def test_a_leader_whose_disk_is_full_hands_over(self):
+        self.let_lead(self.full)
+        rest = self.cluster.members[:2]
+        self.disk.fill(self.LEFT_BYTES)
+        with Load(rest) as load:
+            self.put_more_than_is_left(rest[0])
+            harness.wait_until(lambda: any(map(leads, rest)), HAND_OVER_MAX_S, "another leads")
+            took = load.wait_written_after(time.monotonic(), HAND_OVER_MAX_S)
+            refused = leads_after_move(self.cluster.leader(), self.full)
+            self.disk.make_room()
+            harness.wait_until(self.full.healthy, RECOVERY_MAX_S, "it serves again")
+            load.wait_written(50)
+        offers = metric(self.full, "metastore_full_disk_hand_overs_total")
+        tell(f"{offers:.0f} offers; a write {took:.2f} s after another led")
+        self.assertGreaterEqual(offers, 1)
+        self.assertFalse(refused, "a member whose disk is full took leadership")
+        self.cluster.check(load.history)
+
     def let_lead(self, member):
         leader = self.cluster.leader()
         if leader is not member:
             moved = leader.etcdctl("move-leader", member.hex_id())
             self.assertEqual(moved.status, 0, moved.errors)
 
+    def put_more_than_is_left(self, member):
+        """A put may be lost with the leader that hands over; its client tries again."""
+        lost = 0
+        with member.connect(timeout=20) as connection:
+            for number in range(self.PUTS):
+                while True:
+                    reply = connection.put(b"big/%04d" % number, b"v" * 15_000)
+                    if reply.status == 0:
+                        break
+                    self.assertEqual(reply.status, UNAVAILABLE, repr(reply))
+                    lost += 1
+                    self.assertLess(lost, self.LOST_MAX, repr(reply))
+        self.assertEqual(metric(self.full, "metastore_wal_accepting"), 0)
+
     def write_while_full(self):
         rest = self.cluster.members[:2]
         self.disk.fill(self.LEFT_BYTES)
         with Load(rest) as load:
-            with rest[0].connect(timeout=20) as connection:
-                for number in range(self.PUTS):
-                    reply = connection.put(b"big/%04d" % number, b"v" * 15_000)
-                    self.assertEqual(reply.status, 0, repr(reply))
-            self.assertEqual(metric(self.full, "metastore_wal_accepting"), 0)
+            self.put_more_than_is_left(rest[0])
             with self.full.connect() as connection:
                 reply = connection.put(b"refused", b"1")
             self.assertNotEqual(reply.status, 0, repr(reply))
@@ -175,6 +206,12 @@ class FullDiskTest(harness.NodeTest):
             harness.wait_until(self.full.healthy, RECOVERY_MAX_S, "it serves again")
             load.wait_written(50)
         self.cluster.check(load.history)
+
+
+def leads_after_move(leader, member):
+    """Whether `member` leads after it was asked to."""
+    leader.etcdctl("--command-timeout=3s", "move-leader", member.hex_id())
+    return leads(member)
 
 
 def leads(member):

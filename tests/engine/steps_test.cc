@@ -48,6 +48,9 @@ TEST(StepBudgetTest, EndsWhenItsTimeIsOver) {
   while (budget.Spend(1)) ++records;
   // It looks once at the beginning and then every 64 records.
   EXPECT_EQ(records, 64u * static_cast<size_t>(kStepTime.ns / 1000));
+  StepBudget shorter(&clock, SIZE_MAX, kStepTime / 4);
+  for (records = 0; shorter.Spend(1);) ++records;
+  EXPECT_EQ(records, 64u * static_cast<size_t>(kStepTime.ns / 4000));
 }
 
 // A store with keys, chains of versions, deletes and leases.

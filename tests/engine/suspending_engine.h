@@ -44,6 +44,17 @@ class Sink final : public SnapshotSink {
   std::unique_ptr<SnapshotSink> inner_;
 };
 
+class Digest final : public DigestSource {
+ public:
+  explicit Digest(std::unique_ptr<DigestSource> inner) : inner_(std::move(inner)) {}
+  io::Task<StatusOr<StateDigest>> Take(io::StopToken stop) override {
+    return Suspended(inner_->Take(stop));
+  }
+
+ private:
+  std::unique_ptr<DigestSource> inner_;
+};
+
 }  // namespace suspending_internal
 
 class SuspendingEngine final : public Engine {
@@ -85,6 +96,9 @@ class SuspendingEngine final : public Engine {
   }
   io::Task<HashResult> HashKv(Revision revision) override { return Wrap(inner_->HashKv(revision)); }
   io::Task<uint64_t> Digest() override { return Wrap(inner_->Digest()); }
+  std::unique_ptr<DigestSource> StartDigest() override {
+    return std::make_unique<suspending_internal::Digest>(inner_->StartDigest());
+  }
   io::Task<void> Close() override { return inner_->Close(); }
   std::unique_ptr<SnapshotSource> StartSnapshot(SnapshotExtra extra) override {
     return std::make_unique<suspending_internal::Source>(inner_->StartSnapshot(std::move(extra)));

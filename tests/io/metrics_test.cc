@@ -81,6 +81,17 @@ TEST(MetricsTest, HistogramOfSpansIsInSecondsCumulativeAndInclusive) {
             "latency_seconds_count{op=\"put\"} 4\n");
 }
 
+TEST(MetricsTest, HistogramOfSpansMayBeInMilliseconds) {
+  const Duration bounds[] = {Microseconds(50), Seconds(1)};
+  Histogram latency(bounds, SpanUnit::kMilliseconds);
+  latency.Observe(Microseconds(1500));
+  MetricList list;
+  list.Add("latency_ms", "h", latency);
+  EXPECT_NE(Render(list).find("latency_ms_bucket{le=\"0.05\"} 0\nlatency_ms_bucket{le=\"1000\"} 1\n"
+                              "latency_ms_bucket{le=\"+Inf\"} 1\nlatency_ms_sum 1.5\n"),
+            std::string::npos);
+}
+
 TEST(MetricsTest, HistogramOfNumbersRendersThemAsTheyAre) {
   const int64_t bounds[] = {1, 16};
   Histogram sizes(bounds);

@@ -7,6 +7,7 @@
 #include <sys/vfs.h>
 
 #include <cstring>
+#include <filesystem>
 
 #include "tests/io/uring_fixture.h"
 
@@ -253,6 +254,29 @@ Task<void> UseDirectories(Stage& stage) {
   EXPECT_GT(facts->direct_block, 0u);
   EXPECT_LE(facts->direct_block, kBlock);
 }
+
+// Large files are freed in steps, which another name must not see.
+Task<void> RemoveLinked(Stage& stage) {
+  Runtime& runtime = stage.runtime;
+  const std::string path = stage.directory + "/f";
+  const std::string other = stage.directory + "/other";
+  StatusOr<std::unique_ptr<File>> file = co_await runtime.OpenFile(path, OpenMode::kCreate);
+  EXPECT_TRUE(file.ok());
+  if (!file.ok()) co_return;
+  const StatusOr<size_t> allocated = co_await (*file)->Allocate(16 * limits::kMiB);
+  EXPECT_TRUE(allocated.ok());
+  if (!allocated.ok()) co_return;
+  file->reset();
+  EXPECT_EQ(link(path.c_str(), other.c_str()), 0);
+  Status removed = co_await runtime.RemoveFile(path);
+  EXPECT_TRUE(removed.ok());
+  EXPECT_EQ(std::filesystem::file_size(other), 16 * limits::kMiB);
+  removed = co_await runtime.RemoveFile(other);
+  EXPECT_TRUE(removed.ok());
+  EXPECT_FALSE(std::filesystem::exists(other));
+}
+
+TEST(UringFileTest, RemovalLeavesAFileThatHasAnotherName) { RunOn(SmallOptions(), RemoveLinked); }
 
 TEST(UringDirectoryTest, MadeListedSyncedRemoved) { RunOn(SmallOptions(), UseDirectories); }
 

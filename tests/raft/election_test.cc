@@ -361,6 +361,30 @@ TEST(Election, ANodeThatMayNotCampaignStillVotes) {
   EXPECT_NE(cluster.core(1).role(), Role::kFollower);
 }
 
+TEST(Election, ANodeThatMayNotCampaignDoesNotProtectALeaderThatIsGone) {
+  // Else a candidate that needs its vote might meet it within a lease that nobody renews each time.
+  Cluster cluster(Nodes(3));
+  cluster.Elect(2);
+  cluster.core(1).SetCampaignAllowed(false);
+  cluster.core(1).SetRandomizedElectionTimeoutForTest(10);
+  const Term next = cluster.core(1).term() + 1;
+  const EntryId last{cluster.core(1).term(), cluster.core(1).last_index()};
+  const auto granted = [&] {
+    cluster.network().clear();
+    EXPECT_TRUE(cluster.core(1).Step(VoteRequest(MessageType::kPreVote, 3, 1, next, last)).ok());
+    cluster.Pump(1);
+    while (cluster.Flush(1)) {
+    }
+    return Count(cluster, MessageType::kPreVoteResponse) == 1 && !cluster.network().front().reject;
+  };
+  cluster.Tick(1, 9);
+  EXPECT_FALSE(granted());
+  for (int ticks = 10; ticks < 40; ++ticks) {
+    cluster.Tick(1, 1);
+    EXPECT_TRUE(granted()) << ticks;
+  }
+}
+
 TEST(Election, ForbiddingCampaignsEndsTheOneUnderWay) {
   Cluster cluster(Nodes(3, false));
   cluster.core(1).Campaign();
@@ -385,6 +409,27 @@ TEST(Election, TimeoutsAreRandomWithinOneAndTwoElectionTimeouts) {
     timeouts.insert(ticks);
   }
   EXPECT_GT(timeouts.size(), 5u);
+}
+
+TEST(Election, SilencesOfTheLeaderAndElectionTimeoutsAreCounted) {
+  Cluster cluster(Nodes(3));
+  cluster.Elect(2);
+  RaftCore& follower = cluster.core(1);
+  const uint64_t before = follower.counts().election_timeouts;
+  EXPECT_EQ(follower.counts().heartbeat_timeouts, 0u);
+  // Two silences of three ticks, heard of in between; a short one does not count.
+  for (const int ticks : {2, 3, 4}) {
+    cluster.Tick(1, ticks);
+    cluster.Tick(2);
+    cluster.Settle();
+  }
+  EXPECT_EQ(follower.counts().heartbeat_timeouts, 2u);
+  EXPECT_EQ(follower.counts().election_timeouts, before);
+  // The leader is gone: one more, and then only elections.
+  cluster.Tick(1, 60);
+  EXPECT_EQ(follower.counts().heartbeat_timeouts, 3u);
+  EXPECT_GE(follower.counts().election_timeouts, before + 3);
+  EXPECT_LE(follower.counts().election_timeouts, before + 6);
 }
 
 TEST(Election, EqualSeedsGiveEqualRuns) {
@@ -463,6 +508,61 @@ TEST(ForgetLeader, IsRefusedWhereLeasesMayServeReads) {
   options.configure = [](Config& config) { config.read_mode = ReadMode::kLease; };
   Cluster cluster(options);
   EXPECT_EQ(cluster.core(1).ForgetLeader().code(), StatusCode::kFailedPrecondition);
+}
+
+struct ClosedCase {
+  std::string_view name;
+  MessageType type;
+  bool transfer = false;
+};
+
+// Whatever it is asked, though each would be granted otherwise.
+TEST(Election, WhoseElectionsAreClosedGrantsNothingAndNeverCampaigns) {
+  constexpr ClosedCase kCases[] = {
+      {"a pre-vote", MessageType::kPreVote},
+      {"a vote", MessageType::kVote},
+      {"a vote after a transfer", MessageType::kVote, true},
+  };
+  for (const ClosedCase& one : kCases) {
+    for (const bool open : {false, true}) {
+      SCOPED_TRACE(std::string(one.name) + (open ? ", open" : ", closed"));
+      Cluster cluster(Nodes(3));
+      cluster.core(1).SetElectionsOpen(open);
+      Message request =
+          VoteRequest(one.type, 2, 1, cluster.core(1).term() + 1, {Term(9), LogIndex(9)});
+      request.transfer = one.transfer;
+      const Message answer = Answer(cluster, request);
+      EXPECT_EQ(answer.reject, !open);
+      EXPECT_EQ(cluster.node(1).hard.vote == NodeId(2), open && one.type == MessageType::kVote);
+    }
+  }
+  Cluster cluster(Nodes(3));
+  cluster.core(1).SetElectionsOpen(false);
+  for (int i = 0; i < 100; ++i) cluster.core(1).Tick();
+  cluster.core(1).Campaign();
+  Message offer = VoteRequest(MessageType::kTimeoutNow, 2, 1, cluster.core(1).term(), {});
+  EXPECT_TRUE(cluster.core(1).Step(std::move(offer)).ok());
+  cluster.Pump(1);
+  EXPECT_EQ(cluster.core(1).role(), Role::kFollower);
+  EXPECT_EQ(Count(cluster, MessageType::kPreVote) + Count(cluster, MessageType::kVote), 0u);
+  cluster.core(1).SetElectionsOpen(true);
+  cluster.core(1).Campaign();
+  EXPECT_EQ(cluster.core(1).role(), Role::kPreCandidate);
+}
+
+TEST(Election, WhoseElectionsAreClosedStillAcknowledges) {
+  Cluster cluster(Nodes(3));
+  cluster.core(3).SetElectionsOpen(false);
+  cluster.core(1).Campaign();
+  cluster.Settle();
+  ASSERT_TRUE(cluster.core(1).is_leader());
+  cluster.lost = [](const Message& message) { return message.to == NodeId(2); };
+  const LogIndex before = cluster.core(1).commit();
+  cluster.Propose(1, "x");
+  cluster.Settle();
+  EXPECT_GT(cluster.core(1).commit(), before);  // by the copy of node 3
+  cluster.core(1).SetElectionsOpen(false);
+  EXPECT_FALSE(cluster.core(1).is_leader());
 }
 
 }  // namespace

@@ -191,6 +191,9 @@ TEST_F(ConfigTest, AnEmptyValueIsAValue) {
 
 TEST_F(ConfigTest, BooleanFlagsTakeNoSeparateValue) {
   EXPECT_TRUE(Good({"--pre-vote"}).raft.pre_vote);
+  EXPECT_FALSE(Good({}).raft.lease_reads);
+  EXPECT_TRUE(Good({"--read-mode=lease"}).raft.lease_reads);
+  ExpectProblem(Parse({"--read-mode=stale"}), "must be one of: index, lease");
   ExpectProblem(Parse({"--pre-vote", "false"}), "false: an argument without a flag");
 }
 
@@ -255,9 +258,9 @@ TEST_F(ConfigTest, ValuesOutOfRangeAreRefused) {
 TEST_F(ConfigTest, WhatIsNotOfferedIsRefusedUnlessItIsTheDefault) {
   for (const char* flag :
        {"--auto-tls", "--peer-trusted-ca-file=f", "--auth-token=jwt", "--discovery=http://d:1",
-        "--auto-compaction-retention=1h", "--force-new-cluster", "--unsafe-no-fsync",
-        "--cors=http://a", "--metrics=extensive", "--enable-v2", "--listen-metrics-urls=http://a:1",
-        "--corrupt-check-time=1m", "--feature-gates=LeaseCheckpoint=true"}) {
+        "--auto-compaction-retention=1h", "--unsafe-no-fsync", "--cors=http://a",
+        "--metrics=extensive", "--enable-v2", "--listen-metrics-urls=http://a:1",
+        "--experimental-initial-corrupt-check", "--feature-gates=LeaseCheckpoint=true"}) {
     SCOPED_TRACE(flag);
     ExpectProblem(Parse({flag}), "not offered: ");
   }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "server/flight.h"
+#include "server/member_rpc.h"
 #include "server/members.h"
 #include "server/server_command.h"
 
@@ -190,6 +191,37 @@ TEST(HardStateFormat, RoundTripsAndStaysAsItIs) {
   EXPECT_EQ(DecodeHardState(bytes.substr(1)).status().code(), StatusCode::kDataLoss);
 }
 
+TEST(HardStateFormat, OnlyARepairWritesTheThirdVersion) {
+  const DurableState state{.raft = {.term = Term(3)}, .incarnation = 9, .repair_term = Term(258)};
+  const std::string bytes = EncodeHardState(state);
+  EXPECT_EQ(Hex(bytes),
+            "03"
+            "0300000000000000"
+            "0000000000000000"
+            "0000000000000000"
+            "0900000000000000"
+            "0201000000000000");
+  const StatusOr<DurableState> decoded = DecodeHardState(bytes);
+  ASSERT_TRUE(decoded.ok());
+  EXPECT_EQ(*decoded, state);
+  EXPECT_FALSE(DecodeHardState(bytes.substr(0, bytes.size() - 1)).ok());
+}
+
+TEST(TermAnswer, RoundTripsAndRefusesWhatIsNone) {
+  TermAnswer answer{.term = Term(300), .votes = false, .conf = {.voters = {NodeId(1)}}};
+  answer.members.Put({.id = NodeId(1), .name = "n1"});
+  const std::string bytes = EncodeTermAnswer(answer);
+  const StatusOr<TermAnswer> decoded = DecodeTermAnswer(bytes);
+  ASSERT_TRUE(decoded.ok());
+  EXPECT_EQ(decoded->term, Term(300));
+  EXPECT_FALSE(decoded->votes);
+  EXPECT_EQ(decoded->conf, answer.conf);
+  EXPECT_EQ(decoded->members.Find(NodeId(1))->name, "n1");
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_FALSE(DecodeTermAnswer(bytes.substr(0, size)).ok()) << size;
+  }
+}
+
 TEST(HardStateFormat, FirstVersionIsReadForEver) {
   const StatusOr<DurableState> decoded =
       DecodeHardState(FromHex("01"
@@ -214,6 +246,28 @@ TEST(ServerCommand, PublicationRoundTrips) {
   }
 }
 
+TEST(ServerCommand, ComparisonRoundTripsAndStaysAsItIs) {
+  const engine::RequestId id{.node = NodeId(5), .boot = 6, .counter = 7};
+  std::string bytes = EncodeCompare(id);
+  EXPECT_EQ(Hex(bytes),
+            "011100"
+            "0500000000000000"
+            "06000000"
+            "0700000000000000"
+            "01");
+  EXPECT_TRUE(IsServerCommand(bytes));
+  const StatusOr<ServerCommand> decoded = DecodeServerCommand(bytes);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->kind, ServerOpKind::kCompare);
+  EXPECT_EQ(decoded->request, id);
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_FALSE(DecodeServerCommand(bytes.substr(0, size)).ok()) << size;
+  }
+  EXPECT_FALSE(DecodeServerCommand(bytes + "x").ok());
+  bytes.back() = 2;
+  EXPECT_EQ(DecodeServerCommand(bytes).status().code(), StatusCode::kUnimplemented);
+}
+
 TEST(ServerCommand, AnEngineCommandIsNotTheServers) {
   EXPECT_FALSE(IsServerCommand(engine::EncodePut({}, {.key = "k"})));
   EXPECT_FALSE(IsServerCommand(""));
@@ -236,7 +290,7 @@ TEST(Flight, RecordsAreHardStateThenEntries) {
                                  .payload = raft::Payload("body")});
   EXPECT_TRUE(flight.HasRecords());
   std::vector<wal::Record> records;
-  RecordsOf(flight, /*incarnation=*/3, SIZE_MAX, records);
+  RecordsOf(flight, {.incarnation = 3}, SIZE_MAX, records);
   ASSERT_EQ(records.size(), 2u);
   EXPECT_EQ(records[0].kind, wal::RecordKind::kHardState);
   EXPECT_EQ(records[1].kind, wal::RecordKind::kEntry);
@@ -253,15 +307,15 @@ TEST(Flight, LargeTasksComeInPartsInOrder) {
         {.term = Term(2), .index = LogIndex(i), .payload = raft::Payload(std::string(1000, 'x'))});
   }
   std::vector<wal::Record> records;
-  EXPECT_EQ(RecordsOf(flight, 3, 2000, records), 2u);
+  EXPECT_EQ(RecordsOf(flight, {.incarnation = 3}, 2000, records), 2u);
   ASSERT_EQ(records.size(), 3u);
   EXPECT_EQ(records[0].kind, wal::RecordKind::kHardState);
   flight.appended = 2;
-  EXPECT_EQ(RecordsOf(flight, 3, 1, records), 3u);
+  EXPECT_EQ(RecordsOf(flight, {.incarnation = 3}, 1, records), 3u);
   ASSERT_EQ(records.size(), 1u);
   EXPECT_EQ(records[0].index, LogIndex(3));
   flight.appended = 3;
-  EXPECT_EQ(RecordsOf(flight, 3, SIZE_MAX, records), 5u);
+  EXPECT_EQ(RecordsOf(flight, {.incarnation = 3}, SIZE_MAX, records), 5u);
   EXPECT_EQ(records.size(), 2u);
 }
 
@@ -272,7 +326,7 @@ TEST(Flight, ASnapshotComesAfterTheHardStateInOneAppend) {
       raft::SnapshotMeta{.last = {Term(3), LogIndex(50)}});
   EXPECT_TRUE(flight.HasRecords());
   std::vector<wal::Record> records;
-  RecordsOf(flight, /*incarnation=*/3, SIZE_MAX, records);
+  RecordsOf(flight, {.incarnation = 3}, SIZE_MAX, records);
   ASSERT_EQ(records.size(), 2u);
   EXPECT_EQ(DecodeHardState(records[0].bytes)->incarnation, 3u);
   EXPECT_EQ(records[1].kind, wal::RecordKind::kSnapshotMeta);

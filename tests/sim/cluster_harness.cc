@@ -4,11 +4,14 @@
 #include <cstdio>
 #include <utility>
 
+#include "tests/sim/log_damage.h"
+
 namespace metastore::sim_test {
 namespace {
 
 constexpr uint16_t kClientPort = 2379;
 constexpr uint16_t kPeerPort = 2380;
+constexpr char kLogDirectory[] = "/data/member/wal";
 constexpr Duration kBootLimit = Seconds(60);
 constexpr Duration kServersEvery = Milliseconds(50);
 constexpr Duration kReadEvery = Milliseconds(300);
@@ -33,6 +36,11 @@ uint64_t ErrorsOf(const sim::SimDisk& disk) {
   return errors;
 }
 
+// And votes, as all do in the end.
+bool Serves(ClusterMember& member) {
+  return member.node.serving() && member.node.state().group().status().repair_term == Term();
+}
+
 }  // namespace
 
 std::string_view LifeEndName(LifeEnd end) {
@@ -49,6 +57,8 @@ std::string_view LifeEndName(LifeEnd end) {
       return "failed disk";
     case LifeEnd::kWiped:
       return "lost disk";
+    case LifeEnd::kDamaged:
+      return "damage";
   }
   CHECK_UNREACHABLE();
 }
@@ -109,12 +119,15 @@ server::Config ClusterHarness::MakeConfig(const ClusterMember& member) {
   config.peer.compression = options_.compression;
   config.raft.heartbeat_interval = options_.heartbeat;
   config.raft.election_timeout = options_.election;
+  config.raft.lease_reads = options_.lease_reads;
   config.raft.snapshot_count = options_.snapshot_count;
   config.raft.snapshot_catchup_entries = options_.snapshot_catchup_entries;
+  config.raft.corrupt_check_time = options_.compare_every;
   config.storage.wal_depth = options_.wal_depth;
   config.storage.batch_policy = options_.batch_policy;
   config.storage.wal_segment_bytes = options_.segment_bytes;
   config.runtime.reactors = options_.reactors;
+  if (options_.adjust) options_.adjust(member.name, config);
   return config;
 }
 
@@ -136,7 +149,9 @@ void ClusterHarness::Start(ClusterMember& member) {
   member.restart_at = MonoTime::Max();
   member.faults_before = ErrorsOf(member.node.disk());
   member.term = Term();
-  member.committed = member.applied = LogIndex();
+  member.committed = member.applied = member.membership_compared = member.confirmed = LogIndex();
+  member.slow_leader_since = MonoTime::Max();
+  member.met_read_only = member.read_only;
   member.counted_start = false;
   if (member.crash_in_recovery != 0) {
     member.node.disk().CrashAt(member.crash_in_recovery, sim::SimCrash::kTorn);
@@ -152,7 +167,18 @@ void ClusterHarness::LoseDisk(ClusterMember& member) {
   member.node.machine().UseDisk(world_.AddDisk(Concat("disk", ++disks_)));
   member.last_end = LifeEnd::kWiped;
   member.damaged.clear();
+  member.log_damaged = false;
   member.compared = LogIndex();
+}
+
+bool ClusterHarness::DamageLog(ClusterMember& member, Prng& prng) {
+  CHECK(!member.node.exists());
+  member.logs_aside = LogsSetAside(member.node.disk(), kLogDirectory);
+  const size_t frames = sim_test::DamageLog(member.node.disk(), kLogDirectory, prng);
+  Trace(Concat("the log of ", member.name, " is damaged, of ", frames, " promised frames"));
+  member.log_damaged = frames > 0;
+  counts_.logs_damaged += member.log_damaged ? 1 : 0;
+  return member.log_damaged;
 }
 
 ClusterMember* ClusterHarness::Leader() {
@@ -213,7 +239,7 @@ void ClusterHarness::EndedByItself(ClusterMember& member) {
   SimNode& node = member.node;
   const Status start = node.start_status().value_or(OkStatus());
   const Status why = start.ok() ? node.failure() : start;
-  const bool disk_failed = ErrorsOf(node.disk()) > member.faults_before;
+  const bool disk_failed = ErrorsOf(node.disk()) > member.faults_before || member.met_read_only;
   const bool no_space = why.code() == StatusCode::kResourceExhausted;
   const bool must = member.wiped || member.standing == Standing::kLeaving;
   Trace(Concat("end of ", member.name, ": ", why.ToString()));
@@ -227,9 +253,15 @@ void ClusterHarness::EndedByItself(ClusterMember& member) {
     member.refused = true;
     return;
   }
-  if (!member.damaged.empty() && why.code() == StatusCode::kDataLoss) {
-    member.refused = true;
-    return;
+  if (!member.damaged.empty() || member.log_damaged) {
+    // What it finds while it runs it repairs at the next start.
+    const bool refuses = StdView(why.message()).find("cannot be repaired") != std::string::npos;
+    member.refused = why.code() == StatusCode::kDataLoss && refuses;
+    if (member.refused) return;
+    const bool no_answers = why.code() == StatusCode::kUnavailable && !start.ok();
+    if (why.code() == StatusCode::kDataLoss || no_answers) {
+      return Restart(member, LifeEnd::kDamaged);
+    }
   }
   const bool joining = member.standing == Standing::kJoining || !member.founder;
   const bool not_let_in =
@@ -300,6 +332,9 @@ void ClusterHarness::CheckMember(ClusterMember& member) {
     Problem(Concat(member.name, " has applied ", status.applied.value(), " but committed ",
                    status.committed.value()));
   }
+  if (!status.installing) CheckMembership(member, status);
+  CheckAlarms(member, status.digest);
+  CheckLeadersDisk(member, status);
   member.term = status.term;
   member.committed = status.committed;
   member.applied = status.applied;
@@ -312,7 +347,16 @@ void ClusterHarness::CheckMember(ClusterMember& member) {
     }
     if (at->second != id) Problem(Concat("two leaders in term ", status.term.value()));
   }
-  CheckEntries(member, status.applied);
+  if (!status.installing) CheckEntries(member, status.applied);
+  if (member.log_damaged) NoteRepair(member);
+}
+
+// Replaced, and trusted again.
+void ClusterHarness::NoteRepair(ClusterMember& member) {
+  if (member.node.state().group().status().repair_term != Term()) return;
+  if (LogsSetAside(member.node.disk(), kLogDirectory) == member.logs_aside) return;
+  member.log_damaged = false;
+  ++counts_.logs_repaired;
 }
 
 void ClusterHarness::CheckEntries(ClusterMember& member, LogIndex applied) {
@@ -334,11 +378,50 @@ void ClusterHarness::CheckEntries(ClusterMember& member, LogIndex applied) {
   member.compared = std::max(member.compared, last);
 }
 
+void ClusterHarness::CheckMembership(ClusterMember& member, const server::GroupStatus& status) {
+  if (member.membership_compared == status.applied) return;
+  member.membership_compared = status.applied;
+  const std::string members = member.node.state().group().members().Encode(status.conf);
+  const auto [at, first] = memberships_.emplace(status.applied, std::pair(members, member.id));
+  if (first) return;
+  ++counts_.memberships;
+  if (at->second.first == members) return;
+  Problem(Concat("the memberships of ", member.name, " and of member ",
+                 absl::Hex(at->second.second.value()), " differ at ", status.applied.value()));
+}
+
+void ClusterHarness::CheckAlarms(ClusterMember& member, const server::DigestStatus& status) {
+  if (status.confirmed != member.confirmed) ++counts_.comparisons;
+  member.confirmed = status.confirmed;
+  const bool planted = std::ranges::any_of(members_, [](const auto& one) { return one->corrupt; });
+  const bool alarmed = !status.fenced.empty() || !status.differing.empty();
+  if (alarmed && !planted && ok()) {
+    Problem(Concat(member.name, ": ", server::CorruptAlarms(member.id, status).front()));
+  }
+}
+
+// It learns of the age of its write at a tick, and has some to step down.
+void ClusterHarness::CheckLeadersDisk(ClusterMember& member, const server::GroupStatus& status) {
+  const sim::SimMachine& machine = member.node.machine();
+  const bool slow = status.flush_began != MonoTime::Max() &&
+                    machine.LocalTime() - status.flush_began > options_.election;
+  const bool leads = status.is_leader && status.conf.voters.size() > 1;
+  if (!slow || !leads || machine.paused()) {
+    member.slow_leader_since = MonoTime::Max();
+    return;
+  }
+  member.slow_leader_since = std::min(member.slow_leader_since, world_.Now());
+  if (world_.Now() - member.slow_leader_since < options_.heartbeat * 4) return;
+  member.slow_leader_since = MonoTime::Max();
+  Problem(Concat(member.name, " leads on though a log write takes ",
+                 (machine.LocalTime() - status.flush_began).ms(), " ms"));
+}
+
 void ClusterHarness::CheckDigests() {
   if (world_.Now() < next_digest_) return;
   next_digest_ = world_.Now() + kDigestEvery;
   for (const std::unique_ptr<ClusterMember>& member : members_) {
-    if (member->node.running()) member->node.SpawnLook(TakeDigest(*member));
+    if (member->node.running() && !member->corrupt) member->node.SpawnLook(TakeDigest(*member));
   }
 }
 
@@ -359,7 +442,7 @@ void ClusterHarness::ReadStoreSoon() {
   if (reading_ || world_.Now() < next_read_) return;
   next_read_ = world_.Now() + kReadEvery;
   ClusterMember& member = *members_[world_.prng().Below(members_.size())];
-  if (!member.node.running()) return;
+  if (!member.node.running() || member.corrupt) return;
   reading_ = member.node.SpawnLook(ReadMore(member));
 }
 
@@ -423,13 +506,13 @@ void ClusterHarness::Settle(Duration limit) {
   const auto all_serve = [&] {
     return std::ranges::all_of(members_, [](const auto& member) {
       if (member->standing == Standing::kOut) return !member->node.exists();
-      return member->standing == Standing::kIn && member->node.serving();
+      return member->standing == Standing::kIn && Serves(*member);
     });
   };
   if (!RunUntil(all_serve, limit)) {
     for (const std::unique_ptr<ClusterMember>& member : members_) {
       const bool out = member->standing == Standing::kOut && !member->node.exists();
-      if (out || (member->standing == Standing::kIn && member->node.serving())) continue;
+      if (out || (member->standing == Standing::kIn && Serves(*member))) continue;
       Problem(Concat(member->name, " does not serve ", limit.ms(), " ms after faults stopped",
                      member->node.exists() ? "" : " (no process)", ", standing ",
                      static_cast<int>(member->standing)));
@@ -441,7 +524,10 @@ void ClusterHarness::Settle(Duration limit) {
     if (member->standing != Standing::kIn) continue;
     bool done = false;
     writers_->Spawn("through", io::ReadyClass::kClient, WriteThrough(*member, done));
-    RunUntil([&] { return writers_->running() == 0; }, kWriteThroughLimit * 2);
+    const auto ended = [&] { return writers_->running() == 0; };
+    // A problem ends the first, but not the call, which knows `done`.
+    if (!RunUntil(ended, kWriteThroughLimit * 2))
+      CHECK(world_.RunUntil(ended, kWriteThroughLimit * 2));
     if (!done) return Problem(Concat("no write succeeds through ", member->name));
   }
   if (!RunUntil([&] { return Quiet(); }, kQuietLimit)) {

@@ -27,9 +27,11 @@ ClusterOptions MakeOptions(const ClusterRunOptions& run, Prng& prng) {
   options.snapshot_count = prng.Between(20, 200);
   options.snapshot_catchup_entries = prng.Between(0, 30);
   options.wal_depth = 1 + static_cast<int>(prng.Below(2));
+  options.lease_reads = run.leases || run.seed % 4 == 0;
   options.batch_policy = kPolicies[prng.Below(std::size(kPolicies))];
   options.compression = kCompressions[prng.Below(std::size(kCompressions))];
   options.world.network.small_per_cent = static_cast<uint32_t>(prng.Below(15));
+  options.compare_every = Milliseconds(static_cast<int64_t>(300 + run.seed * 71 % 1700));
   return options;
 }
 
@@ -106,7 +108,11 @@ void ClusterRunTotals::Add(const ClusterRunReport& report) {
   cluster_.elections += report.cluster.elections;
   cluster_.starts += report.cluster.starts;
   cluster_.digests += report.cluster.digests;
+  cluster_.memberships += report.cluster.memberships;
+  cluster_.comparisons += report.cluster.comparisons;
   cluster_.entries += report.cluster.entries;
+  cluster_.logs_damaged += report.cluster.logs_damaged;
+  cluster_.logs_repaired += report.cluster.logs_repaired;
   cluster_.snapshots_sent += report.cluster.snapshots_sent;
   cluster_.snapshots_installed += report.cluster.snapshots_installed;
   cluster_.snapshots_taken += report.cluster.snapshots_taken;
@@ -124,16 +130,18 @@ uint64_t ClusterRunTotals::faults() const {
 }
 
 std::string ClusterRunTotals::Print() const {
-  std::string text =
-      Concat("operations: ", operations_.operations(), " (", operations_.acknowledged,
-             " writes acknowledged, ", operations_.unknown, " unknown, ", operations_.reads,
-             " reads)\n", "checked: ", cluster_.entries, " committed entries, ", cluster_.digests,
-             " digests at equal indexes; settled within ", cluster_.settled_in.ms(), " ms\n",
-             "elections ", cluster_.elections, ", starts ", cluster_.starts, ", snapshots taken ",
-             cluster_.snapshots_taken, ", sent ", cluster_.snapshots_sent, ", installed ",
-             cluster_.snapshots_installed, "; members joined ", reshaping_.joined, ", left ",
-             reshaping_.left, ", ", reshaping_.calls, " calls, ", reshaping_.refused, " refused\n",
-             "faults ", faults(), ":");
+  std::string text = Concat(
+      "operations: ", operations_.operations(), " (", operations_.acknowledged,
+      " writes acknowledged, ", operations_.unknown, " unknown, ", operations_.reads, " reads)\n",
+      "checked: ", cluster_.entries, " committed entries, ", cluster_.digests, " digests and ",
+      cluster_.memberships, " memberships at equal indexes, ", cluster_.comparisons,
+      " comparisons by members confirmed; settled within ", cluster_.settled_in.ms(), " ms\n",
+      "elections ", cluster_.elections, ", starts ", cluster_.starts, ", snapshots taken ",
+      cluster_.snapshots_taken, ", sent ", cluster_.snapshots_sent, ", installed ",
+      cluster_.snapshots_installed, "; logs damaged ", cluster_.logs_damaged, ", repaired ",
+      cluster_.logs_repaired, "; members joined ", reshaping_.joined, ", left ", reshaping_.left,
+      ", ", reshaping_.calls, " calls, ", reshaping_.refused, " refused\n", "faults ", faults(),
+      ":");
   for (size_t i = 0; i < kFaultKinds; ++i) {
     text += Concat(i == 0 ? " " : ", ", FaultKindName(static_cast<FaultKind>(i)), " ", faults_[i]);
   }

@@ -12,8 +12,9 @@ namespace metastore::sim_test {
 
 struct ClusterRunOptions {
   uint64_t seed = 1;
-  int nodes = 3;     // 1, 3 or 5
-  int reactors = 0;  // 0: as the seed has it, 1 or 2
+  int nodes = 3;        // 1, 3 or 5
+  int reactors = 0;     // 0: as the seed has it, 1 or 2
+  bool leases = false;  // lease reads; else every fourth seed has them
   Duration faults_for = Seconds(20);
   bool trace = false;
 };

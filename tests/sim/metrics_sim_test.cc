@@ -76,6 +76,56 @@ TEST_P(MetricsSim, EachCallIsCountedOnce) {
   EXPECT_EQ(Value(page, "etcd_mvcc_txn_total"), 0);  // it did a single operation
   EXPECT_EQ(Value(page, "etcd_debugging_mvcc_keys_total"), 5);
   EXPECT_EQ(Value(page, "metastore_calls_total"), 11);
+  EXPECT_EQ(Value(page, "grpc_request_duration_ms_count"), 11);
+  harness_.Stop();
+}
+
+TEST_P(MetricsSim, RatesAreOfTheLastTenSeconds) {
+  harness_.OnClient(KnownCalls(harness_, Deadline()));
+  harness_.world().RunFor(Seconds(5));
+  const std::string page = Page();
+  EXPECT_EQ(Value(page, "grpc_request_rate"), 1.1);
+  EXPECT_EQ(Value(page, "grpc_error_rate"), 0.1);
+  harness_.world().RunFor(Seconds(12));
+  const std::string later = Page();
+  EXPECT_EQ(Value(later, "grpc_request_rate"), 0);
+  EXPECT_EQ(Value(later, "grpc_error_rate"), 0);
+  harness_.Stop();
+}
+
+io::Task<void> Puts(NodeHarness& harness, int count, MonoTime deadline) {
+  KvClient client(harness.client_runtime(), harness.address());
+  for (int i = 0; i < count; ++i) {
+    StatusOr<PutAck> put = co_await client.Put("k", "v", deadline);
+    CHECK(put.ok());
+  }
+  co_await client.Reset();
+}
+
+TEST_P(MetricsSim, TimesOfCallsProposalsAndAppliesAreThoseOfTheDisk) {
+  constexpr int kPuts = 64;
+  const std::string before = Page();
+  harness_.disk().options().latency = Milliseconds(20);
+  harness_.OnClient(Puts(harness_, kPuts, harness_.client_runtime().Now() + Seconds(60)));
+  const std::string page = Page();
+  const auto grown = [&](const std::string& series) {
+    return Value(page, series) - Value(before, series);
+  };
+  // One after the other, each a durable write of about 20 ms.
+  EXPECT_EQ(grown("grpc_request_duration_ms_count"), kPuts);
+  EXPECT_GT(grown("grpc_request_duration_ms_sum"), kPuts * 10);
+  EXPECT_LT(grown("grpc_request_duration_ms_sum"), kPuts * 100);
+  EXPECT_EQ(grown("grpc_request_duration_ms_bucket{le=\"5\"}"), 0);
+  EXPECT_EQ(grown("raft_propose_duration_ms_count"), kPuts / 16);
+  EXPECT_GT(grown("raft_propose_duration_ms_sum"), kPuts / 16 * 10);
+  EXPECT_LT(grown("raft_propose_duration_ms_sum"), grown("grpc_request_duration_ms_sum"));
+  EXPECT_EQ(grown("raft_apply_duration_ms_count"), kPuts);
+  EXPECT_LT(grown("raft_apply_duration_ms_sum"), kPuts);
+  EXPECT_EQ(Value(page, "raft_leader_changes_total"), 1);
+  EXPECT_EQ(Value(page, "raft_election_timeout_total"), 0);
+  EXPECT_EQ(Value(page, "raft_heartbeat_timeout_total"), 0);
+  EXPECT_EQ(Value(page, "raft_inflight_messages"), 0);
+  EXPECT_EQ(Value(page, "etcd_server_slow_apply_total"), 0);
   harness_.Stop();
 }
 

@@ -24,31 +24,41 @@ constexpr FaultShare kShares[] = {
     {FaultKind::kPause, "pause", 6},
     {FaultKind::kWriteError, "write error", 4},
     {FaultKind::kSyncError, "sync error", 3},
+    {FaultKind::kShortWrite, "short write", 3},
     {FaultKind::kReadError, "read error", 3},
     {FaultKind::kFullDisk, "full disk", 3},
+    {FaultKind::kReadOnlyDisk, "read-only disk", 2},
     {FaultKind::kStalledDisk, "stalled disk", 5},
     {FaultKind::kSlowDisk, "slow disk", 4},
     {FaultKind::kLateWrites, "late disk operations", 4},
-    {FaultKind::kDamagedSnapshot, "damaged snapshot", 2},
-    {FaultKind::kLostDisk, "lost disk", 2},
+    {FaultKind::kDamagedSnapshot, "damaged snapshot", 24},
+    {FaultKind::kDamagedLog, "damaged log", 20},
+    {FaultKind::kLostDisk, "lost disk", 20},
     {FaultKind::kIsolate, "isolation", 6},
     {FaultKind::kOneWay, "one-way cut", 5},
     {FaultKind::kBridge, "bridge", 3},
     {FaultKind::kHalves, "halves", 4},
+    {FaultKind::kContest, "contested election", 60},
     {FaultKind::kSlowWire, "slow wire", 4},
     {FaultKind::kLoss, "loss", 4},
-    {FaultKind::kSmallSegments, "small segments", 2},
+    {FaultKind::kSmallSegments, "small segments", 3},
     {FaultKind::kReset, "resets", 5},
     {FaultKind::kClockDrift, "clock drift", 3},
     {FaultKind::kClockJump, "clock jump", 2},
-    {FaultKind::kTransfer, "leadership transfer", 6},
-    {FaultKind::kReshape, "membership change", 6},
-    {FaultKind::kCompaction, "compaction", 10},
+    {FaultKind::kTransfer, "leadership transfer", 12},
+    {FaultKind::kReshape, "membership change", 12},
+    {FaultKind::kCompaction, "compaction", 8},
 };
 static_assert(std::size(kShares) == kFaultKinds);
 
-constexpr size_t kActiveMax = 4;
-constexpr uint64_t kPauseMaxMs = 900;  // between two faults
+bool IsPartition(FaultKind kind) {
+  return kind == FaultKind::kIsolate || kind == FaultKind::kOneWay || kind == FaultKind::kBridge ||
+         kind == FaultKind::kHalves;
+}
+
+constexpr size_t kActiveMax = 5;
+constexpr uint64_t kPauseMaxMs = 650;              // between two faults
+constexpr Duration kNextChoice = Milliseconds(5);  // after one that does not fit
 
 }  // namespace
 
@@ -80,20 +90,29 @@ void Nemesis::Tick() {
   }
   reshaping_.Tick();
   ReplaceRefused();
+  FollowContest();
   if (!on_ || now < next_) return;
-  next_ = now + Milliseconds(static_cast<int64_t>(prng_.Below(kPauseMaxMs)));
+  next_ = now + kNextChoice;
   uint64_t total = 0;
   for (const FaultShare& share : kShares) total += share.share;
   uint64_t draw = prng_.Below(total);
   const FaultShare* chosen = kShares;
   for (; draw >= chosen->share; ++chosen) draw -= chosen->share;
-  if (Inject(chosen->kind)) ++hits_[static_cast<size_t>(chosen->kind)];
+  if (cluster_.options().lease_reads && prng_.Chance(1, 6)) {
+    if (!InjectSleepingLeader()) return;
+    chosen = &kShares[static_cast<size_t>(FaultKind::kPause)];
+  } else if (!Inject(chosen->kind)) {
+    return;
+  }
+  ++hits_[static_cast<size_t>(chosen->kind)];
+  next_ = std::max(next_, now) + Milliseconds(static_cast<int64_t>(prng_.Below(kPauseMaxMs)));
 }
 
-// What a member that does not start for damage's sake kept is lost.
+// What a member that does not start for damage's sake kept is lost. Whatever change is under way
+// may need it gone: nobody joins a cluster with a voter that is down.
 void Nemesis::ReplaceRefused() {
   for (const std::unique_ptr<ClusterMember>& member : cluster_.members()) {
-    if (!member->refused || member->standing != Standing::kIn || !reshaping_.idle()) continue;
+    if (!member->refused || member->standing != Standing::kIn) continue;
     reshaping_.BeginReplacing(*member);
   }
 }
@@ -107,6 +126,7 @@ void Nemesis::End() {
     member->node.disk().CrashAt(0, sim::SimCrash::kNone);
     member->node.disk().faults().Clear();
   }
+  reshaping_.NoteFaultsOver();
 }
 
 bool Nemesis::IsActive(FaultKind kind) const {
@@ -115,7 +135,8 @@ bool Nemesis::IsActive(FaultKind kind) const {
 
 bool Nemesis::Partitioned() const {
   return IsActive(FaultKind::kIsolate) || IsActive(FaultKind::kOneWay) ||
-         IsActive(FaultKind::kBridge) || IsActive(FaultKind::kHalves);
+         IsActive(FaultKind::kBridge) || IsActive(FaultKind::kHalves) ||
+         IsActive(FaultKind::kContest) || IsActive(FaultKind::kDamagedLog);
 }
 
 void Nemesis::Heal(FaultKind kind, int64_t ms_min, int64_t ms_max, std::function<void()> heal) {
@@ -163,11 +184,15 @@ bool Nemesis::Inject(FaultKind kind) {
       return InjectDeath(kind, member);
     case FaultKind::kWriteError:
     case FaultKind::kSyncError:
+    case FaultKind::kShortWrite:
     case FaultKind::kReadError:
     case FaultKind::kFullDisk:
+    case FaultKind::kReadOnlyDisk:
     case FaultKind::kDamagedSnapshot:
     case FaultKind::kLostDisk:
       return InjectDiskError(kind, member);
+    case FaultKind::kDamagedLog:
+      return InjectDamagedLog(member);
     case FaultKind::kStalledDisk:
     case FaultKind::kSlowDisk:
     case FaultKind::kLateWrites:
@@ -177,6 +202,8 @@ bool Nemesis::Inject(FaultKind kind) {
     case FaultKind::kBridge:
     case FaultKind::kHalves:
       return InjectPartition(kind, member);
+    case FaultKind::kContest:
+      return InjectContest();
     case FaultKind::kSlowWire:
     case FaultKind::kLoss:
     case FaultKind::kSmallSegments:
@@ -215,11 +242,7 @@ bool Nemesis::InjectDeath(FaultKind kind, ClusterMember& member) {
     member.crash_in_recovery = 1 + prng_.Below(40);
     machine.PowerLoss();
   } else if (kind == FaultKind::kCrashAtIo) {
-    constexpr sim::SimCrash kCrashes[] = {sim::SimCrash::kBefore, sim::SimCrash::kTorn,
-                                          sim::SimCrash::kAfter};
-    member.node.disk().CrashAt(
-        1 + prng_.Below(60), kCrashes[prng_.Below(3)],
-        prng_.Chance(1, 3) ? sim::SimCrashKind::kKill : sim::SimCrashKind::kPowerLoss);
+    CrashAtIo(member, 1 + prng_.Below(60));
   } else {
     if (!member.node.running() || machine.paused()) return false;
     member.node.RequestStop();
@@ -229,37 +252,50 @@ bool Nemesis::InjectDeath(FaultKind kind, ClusterMember& member) {
 
 bool Nemesis::InjectDiskError(FaultKind kind, ClusterMember& member) {
   sim::SimDisk& disk = member.node.disk();
-  const bool settled = reshaping_.idle() && member.standing == Standing::kIn && AllWhole();
+  const auto in = std::ranges::count(cluster_.members(), Standing::kIn,
+                                     [](const auto& one) { return one->standing; });
+  const bool settled =
+      in >= 3 && reshaping_.idle() && member.standing == Standing::kIn && AllWhole();
   cluster_.Trace(Concat(FaultKindName(kind), " of ", member.name));
   if (kind == FaultKind::kWriteError) {
     disk.FailNext(sim::SimFault::kWriteError, prng_.Chance(3, 4) ? "wal" : "snap");
   } else if (kind == FaultKind::kSyncError) {
     disk.FailNext(sim::SimFault::kSyncError, prng_.Chance(1, 2) ? "wal" : "snap");
+  } else if (kind == FaultKind::kShortWrite) {
+    disk.FailNext(sim::SimFault::kShortWrite, prng_.Chance(3, 4) ? "wal" : "snap");
   } else if (kind == FaultKind::kReadError) {
     disk.FailNext(sim::SimFault::kReadError);
+  } else if (kind == FaultKind::kReadOnlyDisk) {
+    disk.SetReadOnly(true);
+    member.read_only = member.met_read_only = true;
+    Heal(kind, 100, 3000, [&disk, &member] {
+      disk.SetReadOnly(false);
+      member.read_only = false;
+    });
   } else if (kind == FaultKind::kFullDisk) {
     const uint64_t capacity = std::exchange(disk.options().capacity_bytes, disk.used_bytes());
     Heal(kind, 200, 5000, [&disk, capacity] { disk.options().capacity_bytes = capacity; });
   } else if (kind == FaultKind::kDamagedSnapshot) {
     return settled && DamageSnapshot(member);
   } else {
-    const auto in = std::ranges::count(cluster_.members(), Standing::kIn,
-                                       [](const auto& one) { return one->standing; });
-    if (!settled || in < 3 || !member.node.machine().running()) return false;
+    if (!settled || !member.node.machine().running()) return false;
     member.node.PowerLoss();
     reshaping_.BeginReplacing(member);
   }
   return true;
 }
 
-// Whether all that was ever stored is still there, or has been replaced.
-bool Nemesis::AllWhole() {
-  for (const std::unique_ptr<ClusterMember>& member : cluster_.members()) {
-    if (member->damaged.empty()) continue;
-    if (std::ranges::count(member->node.disk().ListFiles(), member->damaged) > 0) return false;
-    member->damaged.clear();
-  }
+// Whether all that was ever stored there is still there, or has been replaced.
+bool Nemesis::IsWhole(ClusterMember& member) {
+  if (member.log_damaged) return false;
+  if (member.damaged.empty()) return true;
+  if (std::ranges::count(member.node.disk().ListFiles(), member.damaged) > 0) return false;
+  member.damaged.clear();
   return true;
+}
+
+bool Nemesis::AllWhole() {
+  return std::ranges::all_of(cluster_.members(), [&](const auto& one) { return IsWhole(*one); });
 }
 
 bool Nemesis::DamageSnapshot(ClusterMember& member) {
@@ -275,6 +311,41 @@ bool Nemesis::DamageSnapshot(ClusterMember& member) {
   disk.FlipBit(path, prng_.Below(disk.FileSize(path)), static_cast<unsigned>(prng_.Below(8)));
   member.damaged = path;
   return true;
+}
+
+// Of three that stay at least, the only one with damage; the others' disks are all there.
+bool Nemesis::MayDamageLog(const ClusterMember& member) {
+  int in = 0;
+  for (const std::unique_ptr<ClusterMember>& one : cluster_.members()) {
+    if (one->standing == Standing::kOut) continue;
+    if (one->wiped || one->refused || one->comes_back) return false;
+    if (one.get() != &member && !IsWhole(*one)) return false;
+    in += one->standing == Standing::kIn ? 1 : 0;
+  }
+  return in >= 3 && !member.log_damaged && member.standing == Standing::kIn;
+}
+
+// Some of the others see only this member meanwhile: what they lack is then here and at the rest.
+bool Nemesis::InjectDamagedLog(ClusterMember& member) {
+  if (!MayDamageLog(member)) return false;
+  std::vector<sim::SimMachine*> others = Machines();
+  std::erase(others, &member.node.machine());
+  sim::SimNetwork& network = cluster_.world().network();
+  sim::SimMachine* const lags = others[prng_.Below(others.size())];
+  for (sim::SimMachine* other : others) {
+    if (!Partitioned() && other != lags && prng_.Chance(2, 3)) network.Cut(*other, *lags);
+  }
+  Heal(FaultKind::kDamagedLog, 100, 2500, [this, &member] { DamageLogOf(member); });
+  Heal(FaultKind::kDamagedLog, 2000, 9000, [&network] { network.HealAll(); });
+  return true;
+}
+
+void Nemesis::DamageLogOf(ClusterMember& member) {
+  if (!MayDamageLog(member)) return;
+  if (member.node.exists()) member.node.PowerLoss();
+  if (!cluster_.DamageLog(member, prng_)) return;
+  if (prng_.Chance(1, 2)) member.crash_in_recovery = 1 + prng_.Below(150);
+  RestartIn(member, 1000);
 }
 
 bool Nemesis::InjectSlowDisk(FaultKind kind, ClusterMember& member) {
@@ -332,6 +403,66 @@ bool Nemesis::InjectPartition(FaultKind kind, ClusterMember& member) {
   return true;
 }
 
+// Where a vote is forgotten, or counted before it is durable, two win one term: a voter of the
+// second leader crashes as it has voted, and then meets the first alone, who knows nothing of it.
+bool Nemesis::InjectContest() {
+  ClusterMember* const leader = cluster_.Leader();
+  const bool all_run = std::ranges::all_of(cluster_.members(), [](const auto& member) {
+    return member->standing != Standing::kIn || member->node.running();
+  });
+  if (IsActive(FaultKind::kDamagedLog) || leader == nullptr || !all_run || Machines().size() < 3)
+    return false;
+  cluster_.Trace(Concat(FaultKindName(FaultKind::kContest), " after ", leader->name));
+  contest_ = {.open = true, .term = leader->term};
+  std::erase_if(active_, [](const Active& active) { return IsPartition(active.kind); });
+  cluster_.world().network().HealAll();
+  CutOff(*leader);
+  // Nothing else befalls them meanwhile.
+  const int64_t election = cluster_.options().election.ms();
+  next_ = cluster_.world().Now() + Milliseconds(election * 4);
+  Heal(FaultKind::kContest, election * 4, election * 8, [this] {
+    contest_.open = false;
+    cluster_.world().network().HealAll();
+  });
+  return true;
+}
+
+void Nemesis::FollowContest() {
+  if (!contest_.open) return;
+  std::vector<ClusterMember*> voted;
+  for (const std::unique_ptr<ClusterMember>& member : cluster_.members()) {
+    const bool follows = member->node.running() && member.get() != cluster_.Leader();
+    if (follows && member->term > contest_.term) voted.push_back(member.get());
+  }
+  if (!contest_.struck && !voted.empty()) {
+    contest_.struck = true;
+    CrashAtIo(*voted[prng_.Below(voted.size())], 1);
+  }
+  ClusterMember* const leader = cluster_.Leader();
+  if (leader == nullptr || leader->term <= contest_.term) return;
+  contest_.open = false;
+  cluster_.Trace(Concat("cut off at once: ", leader->name));
+  cluster_.world().network().HealAll();
+  CutOff(*leader);
+}
+
+// From the other members; clients still reach it.
+void Nemesis::CutOff(ClusterMember& member) {
+  for (sim::SimMachine* other : Machines()) {
+    if (other != &member.node.machine()) {
+      cluster_.world().network().Cut(*other, member.node.machine());
+    }
+  }
+}
+
+void Nemesis::CrashAtIo(ClusterMember& member, uint64_t number) {
+  constexpr sim::SimCrash kCrashes[] = {sim::SimCrash::kBefore, sim::SimCrash::kTorn,
+                                        sim::SimCrash::kAfter};
+  member.node.disk().CrashAt(
+      number, kCrashes[prng_.Below(3)],
+      prng_.Chance(1, 3) ? sim::SimCrashKind::kKill : sim::SimCrashKind::kPowerLoss);
+}
+
 bool Nemesis::InjectWire(FaultKind kind) {
   sim::SimNetwork& network = cluster_.world().network();
   std::vector<sim::SimMachine*> machines = Machines();
@@ -355,18 +486,46 @@ bool Nemesis::InjectWire(FaultKind kind) {
   return true;
 }
 
+bool Nemesis::InjectPause(ClusterMember& member) {
+  sim::SimMachine& machine = member.node.machine();
+  if (!machine.running()) return false;
+  machine.Pause();
+  Heal(FaultKind::kPause, 50, prng_.Chance(1, 3) ? 6000 : 1500, [&machine] { machine.Resume(); });
+  return true;
+}
+
+// What leases must survive: a leader sleeps while another is elected, and does not hear of it at
+// once when it wakes up.
+bool Nemesis::InjectSleepingLeader() {
+  ClusterMember* const leader = cluster_.Leader();
+  const bool fits = leader != nullptr && !leader->node.machine().paused();
+  if (!fits || Partitioned() || IsActive(FaultKind::kPause)) return false;
+  cluster_.Trace(Concat("asleep and cut off: ", leader->name));
+  const int64_t election = cluster_.options().election.ms();
+  sim::SimMachine& machine = leader->node.machine();
+  machine.Pause();
+  Heal(FaultKind::kPause, election, election * 4, [&machine] { machine.Resume(); });
+  CutOff(*leader);
+  active_.push_back({FaultKind::kIsolate, active_.back().until + cluster_.options().election,
+                     [this] { cluster_.world().network().HealAll(); }});
+  return true;
+}
+
 bool Nemesis::InjectOther(FaultKind kind, ClusterMember& member) {
   sim::SimMachine& machine = member.node.machine();
   cluster_.Trace(Concat(FaultKindName(kind), " of ", member.name));
   if (kind == FaultKind::kTransfer) return reshaping_.Transfer();
   if (kind == FaultKind::kCompaction) return cluster_.Compact();
-  if (kind == FaultKind::kReshape) return cluster_.options().spares > 0 && reshaping_.BeginOne();
-  if (kind == FaultKind::kPause) {
-    if (!machine.running()) return false;
-    machine.Pause();
-    Heal(kind, 50, prng_.Chance(1, 3) ? 6000 : 1500, [&machine] { machine.Resume(); });
-  } else if (kind == FaultKind::kClockDrift) {
-    machine.SetClockDrift(static_cast<int64_t>(prng_.Below(400'001)) - 200'000);
+  if (kind == FaultKind::kReshape) {
+    // While some of what one has may be lost, none of the others may leave.
+    return cluster_.options().spares > 0 && AllWhole() && reshaping_.BeginOne();
+  }
+  if (kind == FaultKind::kPause) return InjectPause(member);
+  if (kind == FaultKind::kClockDrift) {
+    // Lease reads are right while clocks differ by less than a tenth.
+    const uint64_t most = cluster_.options().lease_reads ? 90'000 : 200'000;
+    machine.SetClockDrift(static_cast<int64_t>(prng_.Below(2 * most + 1)) -
+                          static_cast<int64_t>(most));
     Heal(kind, 1000, 8000, [&machine] { machine.SetClockDrift(0); });
   } else {
     machine.JumpWallClock(Seconds(static_cast<int64_t>(prng_.Below(20'000)) - 10'000));

@@ -26,17 +26,21 @@ enum class FaultKind : uint8_t {
   kPause,            // as SIGSTOP
   kWriteError,
   kSyncError,
+  kShortWrite,
   kReadError,
   kFullDisk,
+  kReadOnlyDisk,
   kStalledDisk,
   kSlowDisk,
   kLateWrites,       // some operations take up to seconds
   kDamagedSnapshot,  // a bit of a snapshot file flips at rest
+  kDamagedLog,       // bits of a stopped member's log flip below a promise
   kLostDisk,
   kIsolate,
   kOneWay,
   kBridge,  // two halves that both see one member
   kHalves,
+  kContest,  // a leader is cut off, then its successor, one of whose voters crashes
   kSlowWire,
   kLoss,  // of packets: delay
   kSmallSegments,
@@ -47,7 +51,7 @@ enum class FaultKind : uint8_t {
   kReshape,
   kCompaction,
 };
-inline constexpr size_t kFaultKinds = 30;
+inline constexpr size_t kFaultKinds = 34;
 std::string_view FaultKindName(FaultKind kind);
 
 class Nemesis final {
@@ -79,10 +83,20 @@ class Nemesis final {
   bool InjectDiskError(FaultKind kind, ClusterMember& member);
   bool InjectSlowDisk(FaultKind kind, ClusterMember& member);
   bool InjectPartition(FaultKind kind, ClusterMember& member);
+  bool InjectContest();
+  void FollowContest();
+  void CutOff(ClusterMember& member);
+  void CrashAtIo(ClusterMember& member, uint64_t number);
   bool InjectWire(FaultKind kind);
   bool InjectOther(FaultKind kind, ClusterMember& member);
+  bool InjectPause(ClusterMember& member);
+  bool InjectSleepingLeader();
+  bool IsWhole(ClusterMember& member);
   bool AllWhole();
+  bool MayDamageLog(const ClusterMember& member);
   bool DamageSnapshot(ClusterMember& member);
+  bool InjectDamagedLog(ClusterMember& member);
+  void DamageLogOf(ClusterMember& member);
   void RestartIn(ClusterMember& member, int64_t ms_max);
   void Heal(FaultKind kind, int64_t ms_min, int64_t ms_max, std::function<void()> heal);
   bool IsActive(FaultKind kind) const;
@@ -96,6 +110,11 @@ class Nemesis final {
   bool on_ = false;
   MonoTime next_;
   std::vector<Active> active_;
+  struct {
+    bool open = false;    // a leader was cut off, its successor is waited for
+    bool struck = false;  // one of those who vote crashes
+    Term term;            // of the first
+  } contest_;
   std::array<uint64_t, kFaultKinds> hits_{};
 };
 

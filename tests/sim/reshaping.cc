@@ -12,6 +12,7 @@ namespace {
 constexpr Duration kEvery = Milliseconds(200);
 constexpr Duration kCallTimeout = Seconds(3);
 constexpr Duration kRefusedWithin = Seconds(4);
+constexpr Duration kEndsWithin = Seconds(15);
 constexpr size_t kVotersMin = 2;
 
 std::vector<std::string> PeerUrls(ClusterMember& member) {
@@ -109,12 +110,19 @@ void Reshaping::PushLeave(ClusterMember& member, const server::Members& members)
     return Ask(server::MemberOp::kRemove, {.id = member.id});
   }
   // It hears of it, or is refused, and ends; a machine that is down will not.
-  if (member.node.exists() && !member.refused) return;
+  const MonoTime now = cluster_.world().Now();
+  member.removed_at = std::min(member.removed_at, now);
+  if (member.node.exists() && !member.refused) {
+    const bool late =
+        now > faults_over_ && now - std::max(member.removed_at, faults_over_) > kEndsWithin;
+    if (late) cluster_.Problem(Concat(member.name, " was removed, but does not end"));
+    return;
+  }
   cluster_.Trace(Concat(member.name, " has left"));
   ++counts_.left;
   cluster_.LoseDisk(member);
   member.id = NodeId();
-  member.restart_at = MonoTime::Max();
+  member.restart_at = member.removed_at = MonoTime::Max();
   member.refused = member.wiped = false;
   member.standing = member.comes_back ? Standing::kJoining : Standing::kOut;
   member.comes_back = false;

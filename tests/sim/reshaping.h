@@ -34,6 +34,8 @@ class Reshaping final {
   void BeginReplacing(ClusterMember& member);
   // Once a step.
   void Tick();
+  // From now on whoever was removed must come to its end in a bounded time.
+  void NoteFaultsOver() { faults_over_ = cluster_.world().Now(); }
   // Asks the leader to hand over to another voter; false if there is none.
   bool Transfer();
   const ReshapingCounts& counts() const { return counts_; }
@@ -48,6 +50,7 @@ class Reshaping final {
   ClusterHarness& cluster_;
   Prng prng_;
   MonoTime next_;
+  MonoTime faults_over_ = MonoTime::Max();
   int under_way_ = 0;
   uint64_t requests_ = 0;
   ReshapingCounts counts_;

@@ -68,6 +68,9 @@ Meaning MeaningOfServerCommand(std::string_view bytes) {
   if (!command.ok()) {
     return {Concat("not a command: ", StdView(command.status().message())), ""};
   }
+  if (command->kind == server::ServerOpKind::kCompare) {
+    return {"compare the states of members", RequestText(command->request)};
+  }
   const server::MemberAttributes& member = command->attributes;
   std::string text =
       Concat("publish_member id=", absl::Hex(member.id.value()), " name=", member.name);
@@ -94,9 +97,11 @@ Meaning MeaningOf(const wal::Record& record) {
   if (record.kind == wal::RecordKind::kHardState) {
     const StatusOr<server::DurableState> state = server::DecodeHardState(record.bytes);
     if (!state.ok()) return {std::string(state.status().message()), ""};
-    return {Concat("term=", state->raft.term.value(), " vote=", absl::Hex(state->raft.vote.value()),
-                   " commit=", state->raft.commit.value()),
-            ""};
+    std::string text =
+        Concat("term=", state->raft.term.value(), " vote=", absl::Hex(state->raft.vote.value()),
+               " commit=", state->raft.commit.value());
+    if (state->repair_term != Term()) text += Concat(" repair=", state->repair_term.value());
+    return {std::move(text), ""};
   }
   if (record.kind == wal::RecordKind::kGroupState) {
     wal::GroupState state;
