@@ -101,6 +101,13 @@ void PeerServer::CloseStreamsOf(NodeId member) {
   }
 }
 
+void PeerServer::CloseStreamsButOf(NodeId member, uint64_t incarnation) {
+  for (PeerStream* stream : streams_) {
+    const PeerHello& hello = stream->hello();
+    if (hello.from == member && hello.incarnation != incarnation) stream->Close();
+  }
+}
+
 void PeerServer::CloseMessagesOf(NodeId member) {
   for (PeerStream* stream : streams_) {
     const PeerHello& hello = stream->hello();

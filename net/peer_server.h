@@ -48,8 +48,10 @@ class PeerServer final {
   StatusOr<io::Address> Listen(const io::Address& address);
   // Closes every stream of that member: it has left the cluster.
   void CloseStreamsOf(NodeId member);
-  // The same but for its questions (kMembers): nothing that it had sent there is delivered any
-  // more.
+  // Closes the streams of that member that come from another data directory than `incarnation`.
+  void CloseStreamsButOf(NodeId member, uint64_t incarnation);
+  // CloseStreamsOf but for its questions (kMembers): nothing that it had sent there is delivered
+  // any more.
   void CloseMessagesOf(NodeId member);
   // Completes when every stream has ended and its handler has returned.
   io::Task<void> Shutdown();

@@ -57,6 +57,8 @@ io::Task<Status> Group::Start(const Bootstrap& bootstrap) {
   OpenElections(applied_term_);
   digest_.compared_at = runtime_.Now();
   FollowMembers();
+  Status read = co_await ReadPublications();
+  MS_CO_RETURN_IF_ERROR(read);
   gate_.Spawn("group.apply", io::ReadyClass::kCritical, ApplyLoop());
   gate_.Spawn("group.snapshot", io::ReadyClass::kBackground, SnapshotLoop());
   gate_.Spawn("group.publish", io::ReadyClass::kBackground, PublishLoop());
@@ -384,6 +386,7 @@ void Group::Release(Flight& flight) {
   raft::AppendTask& task = flight.task;
   for (raft::Message& message : flight.held) SendToPeer(message);
   for (const raft::Entry& entry : task.entries) {
+    NotePublication(entry.type, entry.payload.view());
     snapshot_.log_bytes_since += raft::EntryBytes(entry);
   }
   tail_->Extend(task);

@@ -228,6 +228,7 @@ class Group final : public CallReceiver {
   static engine::Entry ForEngine(const raft::Entry& entry);
   void ApplyEntry(const raft::Entry& entry, const engine::Entry& for_engine);
   void ApplyServerCommand(std::string_view command);
+  void NotePublication(raft::EntryType type, std::string_view command);
   void ApplyConfChange(const raft::Entry& entry);
   void BoundTail();
   io::Task<void> AnswerWithReads(ProposeCall& call, engine::ApplyResult applied,
@@ -249,6 +250,7 @@ class Group final : public CallReceiver {
   io::Task<Status> Recover();
   io::Task<Status> BeginNew(const Bootstrap& bootstrap);
   Status TakeIncarnation();
+  io::Task<Status> ReadPublications();
   DurableState DurableFacts() const { return {{}, incarnation_, repair_term_}; }
   void OpenElections(Term applied);
   StatusOr<raft::InitialState> MakeInitialState(bool first_start) const;

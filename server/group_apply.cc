@@ -145,6 +145,14 @@ void Group::ApplyServerCommand(std::string_view command) {
   serving_changed_.NotifyAll();
 }
 
+// What is in the log says already who is who (Peers::Admit).
+void Group::NotePublication(raft::EntryType type, std::string_view command) {
+  if (type != raft::EntryType::kNormal || !IsServerCommand(command)) return;
+  StatusOr<ServerCommand> decoded = DecodeServerCommand(command);
+  if (!decoded.ok() || decoded->kind != ServerOpKind::kPublishMember) return;
+  peers_.NotePublished(decoded->attributes);
+}
+
 void Group::ApplyConfChange(const raft::Entry& entry) {
   StatusOr<raft::ConfChange> change = raft::DecodeConfChange(entry.payload);
   if (!change.ok()) return;

@@ -11,6 +11,7 @@ namespace metastore::server {
 namespace {
 
 constexpr Duration kTermAnswerTimeout = Seconds(3);
+constexpr size_t kPublicationsReadBytes = 4 * limits::kMiB;  // at once
 constexpr Duration kTermAnswerPause = Milliseconds(5);
 
 }  // namespace
@@ -71,6 +72,23 @@ Status Group::TakeIncarnation() {
   }
   while (incarnation_ == 0) incarnation_ = runtime_.Random();
   return OkStatus();
+}
+
+// Of what the log has and is not applied. One that is alone has nobody to judge.
+io::Task<Status> Group::ReadPublications() {
+  if (members_.all().size() == 1 && conf_.voters.size() == 1) co_return OkStatus();
+  LogIndex next = engine_.stats().applied_index + 1;
+  const LogIndex end = log_.LastIndex(options_.id) + 1;
+  while (next < end) {
+    StatusOr<std::vector<wal::ReadRecord>> records =
+        co_await log_.ReadEntries(options_.id, next, end, kPublicationsReadBytes);
+    MS_CO_RETURN_IF_ERROR(records.status());
+    for (const wal::ReadRecord& record : *records) {
+      NotePublication(static_cast<raft::EntryType>(record.tag), record.bytes);
+    }
+    next = records->back().index + 1;
+  }
+  co_return OkStatus();
 }
 
 // etcd's rule: the log of a new group begins with one committed membership entry for each member it

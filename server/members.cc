@@ -123,6 +123,9 @@ StatusOr<MemberAttributes> DecodeMemberAttributes(std::string_view bytes) {
 void Members::SetAttributes(const MemberAttributes& attributes) {
   const auto found = members_.find(attributes.id);
   if (found == members_.end()) return;
+  // Whoever let it in: without its former data directory it is not that member.
+  const uint64_t known = found->second.incarnation;
+  if (known != 0 && known != attributes.incarnation) return;
   found->second.name = attributes.name;
   found->second.client_urls = attributes.client_urls;
   found->second.incarnation = attributes.incarnation;

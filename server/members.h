@@ -70,7 +70,8 @@ class Members final {
   // Carries out a committed change of `member`, whose outcome for raft is `conf`. What a member has
   // published of itself stays, whatever the change says.
   void Apply(const raft::ConfChange& change, const Member& member, const raft::ConfState& conf);
-  // Unknown members are ignored: one removed before its publication was applied.
+  // Unknown members are ignored: one removed before its publication was applied; and one that had
+  // published itself from another data directory.
   void SetAttributes(const MemberAttributes& attributes);
   // Marks learners as `conf` has them and drops members it no longer has.
   void Follow(const raft::ConfState& conf);

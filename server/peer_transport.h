@@ -21,6 +21,9 @@ class PeerTransport {
   virtual void SendSnapshot(GroupId group, raft::Message message) = 0;
   // The membership is now `members`.
   virtual void Follow(const Members& members) = 0;
+  // A member's words about itself are in this member's log, applied or not: from now on it is known
+  // by that data directory.
+  virtual void NotePublished(const MemberAttributes& attributes) = 0;
   // Since when the link to `peer` is up; Max while it is not.
   virtual MonoTime UpSince(NodeId peer) const = 0;
   // Gives `peer` this member's digest and hears its own: Group::OnDigest. Lost where it cannot.

@@ -166,14 +166,31 @@ void Peers::Follow(const Members& members) {
   members_ = members;
   for (const auto& [id, member] : members_.all()) {
     if (id != identity_.member) SetLink(member);
+    if (member.incarnation != 0) server_.CloseStreamsButOf(id, member.incarnation);
   }
   // Others stay until they are known to have left: a member that replays its log knows fewer.
   for (const NodeId id : members_.removed()) {
+    logged_.erase(id);
     const auto found = links_.find(id);
     if (found == links_.end()) continue;
     gate_.Spawn("peers.retire", io::ReadyClass::kBackground, Retire(std::move(found->second)));
     links_.erase(found);
   }
+}
+
+void Peers::NotePublished(const MemberAttributes& attributes) {
+  if (attributes.incarnation == 0 || members_.Removed(attributes.id)) return;
+  const bool first = logged_.emplace(attributes.id, attributes.incarnation).second;
+  if (first) server_.CloseStreamsButOf(attributes.id, KnownIncarnation(attributes.id));
+}
+
+// Of the data directory that the member first published; 0: it has not yet. What is in the log
+// counts before it is applied: after a restart nothing may be, until somebody leads.
+uint64_t Peers::KnownIncarnation(NodeId id) const {
+  const Member* member = members_.Find(id);
+  if (member != nullptr && member->incarnation != 0) return member->incarnation;
+  const auto logged = logged_.find(id);
+  return logged == logged_.end() ? 0 : logged->second;
 }
 
 void Peers::SetLink(const Member& member) {
@@ -295,9 +312,8 @@ Status Peers::Admit(const net::PeerHello& hello) {
         "this member was started with --read-mode=", ReadModeName(OwnRules()), ", the other with ",
         ReadModeName(hello.rules), ": it must be the same on all members");
   }
-  const Member* member = members_.Find(hello.from);
-  if (member != nullptr && member->incarnation != 0 && member->incarnation != hello.incarnation &&
-      !Mutated(Mutation::kWipedAccepted)) {
+  const uint64_t known = KnownIncarnation(hello.from);
+  if (known != 0 && known != hello.incarnation && !Mutated(Mutation::kWipedAccepted)) {
     return PermissionDeniedError(
         "the member is known with another data directory, which held acknowledged writes: it must "
         "not come back without them. Remove it (member remove ",

@@ -54,6 +54,7 @@ class Peers final : public PeerTransport, private net::PeerHandler, private net:
   bool Send(GroupId group, const raft::Message& message) override;
   void SendSnapshot(GroupId group, raft::Message message) override;
   void Follow(const Members& members) override;
+  void NotePublished(const MemberAttributes& attributes) override;
   MonoTime UpSince(NodeId peer) const override;
   void ExchangeDigest(NodeId peer, std::string digest) override;
   void Forward(NodeId leader, MemberCall& call) override;
@@ -87,6 +88,7 @@ class Peers final : public PeerTransport, private net::PeerHandler, private net:
   net::PeerHello HelloTo(NodeId peer, net::PeerStreamKind kind) const;
   uint8_t OwnRules() const;
   void SetLink(const Member& member);
+  uint64_t KnownIncarnation(NodeId id) const;
   net::PeerStreamOptions StreamOptions() const;
 
   io::Runtime& runtime_;
@@ -94,7 +96,8 @@ class Peers final : public PeerTransport, private net::PeerHandler, private net:
   engine::SnapshotStore& snapshots_;
   const Identity identity_;
   Group* group_ = nullptr;
-  Members members_;  // as the group last told
+  Members members_;                    // as the group last told
+  std::map<NodeId, uint64_t> logged_;  // incarnations of members, as first published in the log
   std::map<NodeId, std::unique_ptr<net::PeerLink>> links_;
   net::PeerServer server_;
   SnapshotIntake intake_;
