@@ -40,6 +40,8 @@ Group::~Group() { CHECK(!pump_.queued && !more_reads_.queued); }
 io::Task<Status> Group::Start(const Bootstrap& bootstrap) {
   Status recovered = co_await Recover();
   MS_CO_RETURN_IF_ERROR(recovered);
+  Status read = co_await ReadPublications();
+  MS_CO_RETURN_IF_ERROR(read);
   // A founding member without its first entries has not voted yet, and begins again.
   const bool founding = !bootstrap.members.empty();
   const bool first_start =
@@ -57,8 +59,6 @@ io::Task<Status> Group::Start(const Bootstrap& bootstrap) {
   OpenElections(applied_term_);
   digest_.compared_at = runtime_.Now();
   FollowMembers();
-  Status read = co_await ReadPublications();
-  MS_CO_RETURN_IF_ERROR(read);
   gate_.Spawn("group.apply", io::ReadyClass::kCritical, ApplyLoop());
   gate_.Spawn("group.snapshot", io::ReadyClass::kBackground, SnapshotLoop());
   gate_.Spawn("group.publish", io::ReadyClass::kBackground, PublishLoop());

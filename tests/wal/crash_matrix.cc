@@ -312,6 +312,22 @@ void CrashAtEveryChange(const MatrixOptions& options, MatrixReport& report) {
   Crashes(options, report, Script(options.seed), 0).Run();
 }
 
+namespace {
+
+// Appends that fill a segment by four, a purge of all of them, and one append more.
+std::vector<Step> PurgeAfterWide(uint64_t appends) {
+  std::vector<Step> steps;
+  const std::string wide(30'000, 'x');
+  for (uint64_t i = 1; i <= appends + 2; ++i) {
+    steps.push_back(
+        {.group = kGroup, .records = {Entry(2 * i - 1, 1, wide), Entry(2 * i, 1, wide)}});
+  }
+  steps[appends].records.push_back({RecordKind::kPurge, Term(1), LogIndex(2 * appends), ""});
+  return steps;
+}
+
+}  // namespace
+
 void CrashInPurge(const MatrixOptions& options, MatrixReport& report) {
   std::vector<Step> steps;
   constexpr uint64_t kEntries = 60;  // into a third segment
@@ -327,6 +343,12 @@ void CrashInPurge(const MatrixOptions& options, MatrixReport& report) {
   dense.change_every = 1;
   dense.images = std::max<uint64_t>(options.images, 20);
   Crashes(dense, report, Script(std::move(steps)), kEntries).Run();
+  // Wherever in its segment the purge lies: at its end, the next frame begins one in a file that
+  // may just have been freed.
+  dense.images = options.images;
+  for (uint64_t appends = 9; appends < 13 && !report.failed(); ++appends) {
+    Crashes(dense, report, Script(PurgeAfterWide(appends)), appends + 1).Run();
+  }
 }
 
 void CrashInRecycled(const MatrixOptions& options, MatrixReport& report) {
