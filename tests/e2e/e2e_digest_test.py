@@ -56,7 +56,8 @@ class DigestTest(harness.NodeTest):
         self.assertEqual(first.etcdctl("compaction", str(revision - 100)).status, 0)
         self.fill(second, "b", 300)
         self.all_confirm("they agree after a compaction")
-        third.kill()
+        third.kill()  # perhaps the leader
+        harness.wait_until(lambda: first.etcdctl("put", "b", "1").status == 0, 30, "it serves on")
         self.fill(first, "c", 600)  # more than it can be sent but as a snapshot
         third.start()
         self.all_confirm("they agree after a restart")
