@@ -90,6 +90,6 @@ INSTANTIATE_TEST_SUITE_P(All, MutationTest, ::testing::ValuesIn(Mutations()), []
 #else
 
 // Without the option there is nothing to switch on, and nothing is left of it in the code.
-static_assert(!metastore::wal::Mutated(metastore::wal::Mutation::kAckAtSubmit));
+static_assert(!metastore::Mutated(metastore::wal::Mutation::kAckAtSubmit));
 
 #endif
