@@ -77,8 +77,8 @@ io::Task<void> SegmentPool::Run() {
       continue;
     }
     if (Surplus(kSurplusMax)) {
-      const bool space_short = co_await SpaceShort();
-      if (space_short && Surplus(kSurplusMax)) {
+      StatusOr<io::FileSystemFacts> facts = co_await runtime_.FactsOf(options_.directory);
+      if (facts.ok() && SpaceShort(*facts) && Surplus(kSurplusMax)) {
         co_await RemoveSurplus();
         continue;
       }
@@ -125,9 +125,9 @@ io::Task<void> SegmentPool::WaitForChange() {
   co_await changed_.Wait(limit);
 }
 
-io::Task<bool> SegmentPool::SpaceShort() {
-  const StatusOr<io::FileSystemFacts> facts = co_await runtime_.FactsOf(options_.directory);
-  co_return facts.ok() && facts->free_bytes < options_.free_bytes_reserve + options_.segment_bytes;
+// A segment more would take from the reserve.
+bool SegmentPool::SpaceShort(const io::FileSystemFacts& facts) const {
+  return facts.free_bytes < options_.free_bytes_reserve + options_.segment_bytes;
 }
 
 std::string SegmentPool::PathOf(uint64_t number) const {
@@ -137,7 +137,7 @@ std::string SegmentPool::PathOf(uint64_t number) const {
 io::Task<StatusOr<SegmentFile>> SegmentPool::Prepare() {
   StatusOr<io::FileSystemFacts> facts = co_await runtime_.FactsOf(options_.directory);
   if (!facts.ok()) co_return facts.status();
-  if (facts->free_bytes < options_.free_bytes_reserve + options_.segment_bytes) {
+  if (SpaceShort(*facts)) {
     co_return ResourceExhaustedError(options_.directory, ": ", facts->free_bytes,
                                      " bytes free, a segment needs ", options_.segment_bytes,
                                      " beside a reserve of ", options_.free_bytes_reserve);

@@ -67,7 +67,7 @@ class SegmentPool final {
   void NoteNeed();
   bool Surplus(size_t kept) const { return prepared() > options_.target + kept; }
   io::Task<void> WaitForChange();
-  io::Task<bool> SpaceShort();
+  bool SpaceShort(const io::FileSystemFacts& facts) const;
   io::Task<void> RemoveSurplus();
   std::string PathOf(uint64_t number) const;
 

@@ -35,15 +35,10 @@ class DriverSim : public testing::Test {
 };
 
 io::Task<void> Remove(SimNode& node, NodeId id, bool& done) {
-  io::Runtime& runtime = node.machine().runtime();
-  const server::Identity& identity = node.state().identity();
-  server::MemberCall call(runtime, runtime.core(), node.state().group());
-  call.terms.deadline = runtime.Now() + Seconds(5);
-  call.id = {.node = identity.member, .boot = identity.boot, .counter = UINT64_MAX - 1};
-  call.op = server::MemberOp::kRemove;
-  call.member.id = id;
-  const bool arrived = co_await call;
-  done = arrived && call.result.ok();
+  server::Member member{.id = id};
+  const Status removed =
+      co_await ChangeMember(node, server::MemberOp::kRemove, std::move(member), 1, Seconds(5));
+  done = removed.ok();
 }
 
 bool DriverSim::StopsWhenRemoved() {

@@ -10,15 +10,9 @@ namespace metastore::sim_test {
 namespace {
 
 io::Task<void> Add(SimNode& node, server::Member member, bool& done) {
-  io::Runtime& runtime = node.machine().runtime();
-  const server::Identity& identity = node.state().identity();
-  server::MemberCall call(runtime, runtime.core(), node.state().group());
-  call.terms.deadline = runtime.Now() + Seconds(5);
-  call.id = {.node = identity.member, .boot = identity.boot, .counter = UINT64_MAX - 1};
-  call.op = server::MemberOp::kAdd;
-  call.member = std::move(member);
-  const bool arrived = co_await call;
-  done = arrived && call.result.ok();
+  const Status added =
+      co_await ChangeMember(node, server::MemberOp::kAdd, std::move(member), 1, Seconds(5));
+  done = added.ok();
 }
 
 TEST(JoinSim, AMemberThatHasNotHeardFromTheLeaderStartsAndWaits) {

@@ -141,16 +141,10 @@ void Reshaping::Ask(server::MemberOp op, server::Member member) {
 
 io::Task<void> Reshaping::Change(SimNode& node, server::MemberOp op, server::Member member) {
   ++counts_.calls;
-  io::Runtime& runtime = node.machine().runtime();
-  const server::Identity& identity = node.state().identity();
-  server::MemberCall call(runtime, runtime.core(), node.state().group());
-  call.terms.deadline = runtime.Now() + kCallTimeout;
-  call.id = {.node = identity.member, .boot = identity.boot, .counter = UINT64_MAX - ++requests_};
-  call.op = op;
-  call.member = std::move(member);
-  const bool arrived = co_await call;
-  if (!arrived || !call.result.ok()) ++counts_.refused;
-  cluster_.Trace(Concat("member change ", static_cast<int>(op), ": ", call.result.ToString()));
+  const Status result =
+      co_await ChangeMember(node, op, std::move(member), ++requests_, kCallTimeout);
+  if (!result.ok()) ++counts_.refused;
+  cluster_.Trace(Concat("member change ", static_cast<int>(op), ": ", result.ToString()));
   --under_way_;
 }
 

@@ -113,4 +113,17 @@ void SimNode::Stop() {
   Remove();
 }
 
+io::Task<Status> ChangeMember(SimNode& node, server::MemberOp op, server::Member member,
+                              uint64_t number, Duration timeout) {
+  io::Runtime& runtime = node.machine().runtime();
+  const server::Identity& identity = node.state().identity();
+  server::MemberCall call(runtime, runtime.core(), node.state().group());
+  call.terms.deadline = runtime.Now() + timeout;
+  call.id = {.node = identity.member, .boot = identity.boot, .counter = UINT64_MAX - number};
+  call.op = op;
+  call.member = std::move(member);
+  const bool arrived = co_await call;
+  co_return arrived ? call.result : UnavailableError("the node ended first");
+}
+
 }  // namespace metastore::sim_test

@@ -81,4 +81,9 @@ class SimNode final {
   bool ended_ = false;
 };
 
+// A membership call that comes in at `node`; `number`, from 1, makes its request id.
+// Errors: the call's; kUnavailable  the node ended first
+io::Task<Status> ChangeMember(SimNode& node, server::MemberOp op, server::Member member,
+                              uint64_t number, Duration timeout);
+
 }  // namespace metastore::sim_test

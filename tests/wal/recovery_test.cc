@@ -120,15 +120,20 @@ TEST(RecoveryTest, AMissingSegmentIsDamage) {
   }
 }
 
-// Its header and first frame are whole there, so the segment would seem to end after them.
-TEST(RecoveryTest, AFirstWriteThatTheDevicePutIntoAnotherFileIsDamage) {
-  WalMachine machine;
+// A closed log of two segments, with two frames and its promise in the second.
+void WriteTwoSegments(WalMachine& machine) {
   machine.MustOpen();
   while (machine.LivePaths().size() < 2) {
     machine.MustAppend(kGroup, {Entry(machine.log().LastIndex(kGroup).value() + 1, 1, "x")});
   }
   machine.MustAppend(kGroup, {Entry(machine.log().LastIndex(kGroup).value() + 1, 1, "x")});
   ASSERT_TRUE(machine.Close().ok());
+}
+
+// Its header and first frame are whole there, so the segment would seem to end after them.
+TEST(RecoveryTest, AFirstWriteThatTheDevicePutIntoAnotherFileIsDamage) {
+  WalMachine machine;
+  WriteTwoSegments(machine);
   const std::vector<std::string> live = machine.LivePaths();
   const std::vector<std::string> files = machine.disk().ListFiles();
   const auto spare = std::ranges::find_if(
@@ -148,12 +153,7 @@ TEST(RecoveryTest, AFirstWriteThatTheDevicePutIntoAnotherFileIsDamage) {
 
 TEST(RecoveryTest, ADamagedHeaderOfTheLastSegmentIsDamage) {
   WalMachine machine;
-  machine.MustOpen();
-  while (machine.LivePaths().size() < 2) {
-    machine.MustAppend(kGroup, {Entry(machine.log().LastIndex(kGroup).value() + 1, 1, "x")});
-  }
-  machine.MustAppend(kGroup, {Entry(machine.log().LastIndex(kGroup).value() + 1, 1, "x")});
-  ASSERT_TRUE(machine.Close().ok());
+  WriteTwoSegments(machine);
   machine.disk().FlipBit(machine.LivePaths()[1], 100, 3);
   const Status opened = machine.Open();
   EXPECT_EQ(opened.code(), StatusCode::kDataLoss) << opened;
