@@ -16,44 +16,11 @@
 #include "server/kv_codec.h"
 #include "server/kv_wire.h"
 #include "server/method_table.h"
+#include "server/propose.h"
 #include "server/read_txn.h"
 
 namespace metastore::server {
 namespace {
-
-// One write: its command on the way, and what the answer needs.
-struct Write {
-  engine::RequestId id;
-  raft::Payload command;
-  uint64_t quota_cost_bytes = 0;
-  const engine::CommandOp* op = nullptr;  // set where the answer needs reads
-};
-
-engine::CommandHeader NewHeader(Edge& edge, const Principal& principal) {
-  return {.request = edge.NextRequestId(), .user = principal.user};
-}
-
-// Proposes `write` and waits until it is applied. Not OK: it failed, and what it would have done
-// did not happen; except for kTimeout, which leaves that open.
-io::Task<WriteResult> Propose(Edge& edge, net::GrpcRequest& request, Write write) {
-  if (write.command.size() > edge.config().request.request_bytes_max) {
-    co_return ToStatus(errors::kRequestTooLarge);
-  }
-  ProposeCall call(edge.runtime(), edge.state().core(), edge.group());
-  call.terms = edge.TermsOf(request);
-  call.id = write.id;
-  call.command = std::move(write.command);
-  call.op = write.op;
-  call.quota_cost_bytes = write.quota_cost_bytes;
-  if (edge.stages().Measures(request)) call.stages = StageTimes{.began = edge.runtime().Now()};
-  const bool arrived = co_await call;
-  if (!arrived) co_return ToStatus(errors::kTooManyRequests);
-  if (!call.result.ok()) co_return std::move(call.result);
-  const engine::Outcome outcome = call.result->applied.outcome;
-  if (outcome != engine::Outcome::kOk) co_return ToStatus(ErrorOf(outcome));
-  if (call.stages.has_value()) edge.stages().Keep(request, *call.stages);
-  co_return std::move(call.result);
-}
 
 // A request's operation, which borrows from the request, or from the message where protobuf had to
 // parse it.

@@ -25,18 +25,55 @@ MethodTable::MethodTable(Edge& edge) : edge_(edge) {
   Add(HealthMethods());
 }
 
+// A handler's stream, and how many messages went through it.
+class MethodTable::CountedStream final : public net::GrpcStream {
+ public:
+  CountedStream(net::GrpcStream& stream, Method& method) : stream_(stream), method_(method) {}
+
+  const net::GrpcRequest& request() const override { return stream_.request(); }
+  io::Task<StatusOr<std::optional<std::string>>> Read() override {
+    StatusOr<std::optional<std::string>> message = co_await stream_.Read();
+    if (message.ok() && message->has_value()) ++method_.received;
+    co_return message;
+  }
+  io::Task<Status> Write(std::string message) override {
+    Status written = co_await stream_.Write(std::move(message));
+    if (written.ok()) ++method_.sent;
+    co_return written;
+  }
+  size_t unsent_bytes() const override { return stream_.unsent_bytes(); }
+
+ private:
+  net::GrpcStream& stream_;
+  Method& method_;
+};
+
 void MethodTable::Add(std::span<const UnaryMethod> methods) {
   for (const UnaryMethod& method : methods) {
-    by_path_.emplace(method.path, net::MethodId(static_cast<uint32_t>(methods_.size())));
-    methods_.push_back(Method{.method = method});
-    const std::string_view service = method.path.substr(0, method.path.rfind('/') + 1);
-    if (std::ranges::find(services_, service) == services_.end()) services_.push_back(service);
+    Add(Method{.path = method.path, .type = "unary", .unary = method.serve});
   }
+}
+
+void MethodTable::Add(std::span<const StreamMethod> methods) {
+  for (const StreamMethod& method : methods) {
+    Add(Method{.path = method.path, .type = method.type, .stream = method.serve});
+  }
+}
+
+void MethodTable::Add(Method method) {
+  by_path_.emplace(method.path, net::MethodId(static_cast<uint32_t>(methods_.size())));
+  methods_.push_back(method);
+  const std::string_view service = method.path.substr(0, method.path.rfind('/') + 1);
+  if (std::ranges::find(services_, service) == services_.end()) services_.push_back(service);
 }
 
 net::MethodMatch MethodTable::Find(std::string_view path) const {
   const auto found = by_path_.find(path);
-  if (found != by_path_.end()) return {.kind = net::MethodKind::kUnary, .id = found->second};
+  if (found != by_path_.end()) {
+    const bool unary = methods_[found->second.value()].unary != nullptr;
+    return {.kind = unary ? net::MethodKind::kUnary : net::MethodKind::kStream,
+            .id = found->second};
+  }
   const bool known = std::ranges::any_of(
       services_, [path](std::string_view service) { return path.starts_with(service); });
   return {.kind = known ? net::MethodKind::kUnknownMethod : net::MethodKind::kUnknownService};
@@ -45,38 +82,45 @@ net::MethodMatch MethodTable::Find(std::string_view path) const {
 io::Task<net::GrpcReply> MethodTable::Unary(net::MethodId method, net::GrpcRequest& request) {
   Method& served = methods_[method.value()];
   ++served.started;
-  return served.method.serve(edge_, request);
+  ++served.received;
+  return served.unary(edge_, request);
 }
 
 void MethodTable::Handled(net::MethodId method, const net::GrpcRequest& request,
                           net::GrpcReply& reply) {
-  ++methods_[method.value()].handled[PlaceOf(reply.status)];
+  Method& served = methods_[method.value()];
+  ++served.handled[PlaceOf(reply.status)];
+  if (reply.status.ok()) ++served.sent;
   if (edge_.stages().keeps_any()) edge_.stages().Finish(request, edge_.runtime().Now(), reply);
+}
+
+io::Task<Status> MethodTable::Stream(net::MethodId method, net::GrpcStream& stream) {
+  Method& served = methods_[method.value()];
+  ++served.started;
+  CountedStream counted(stream, served);
+  Status ended = co_await served.stream(edge_, counted);
+  ++served.handled[PlaceOf(ended)];
+  co_return ended;
 }
 
 void MethodTable::AddMetrics(io::MetricList& list) const {
   for (const Method& method : methods_) {
-    const std::string_view path = method.method.path.substr(1);
+    const std::string_view path = method.path.substr(1);
     const size_t slash = path.find('/');
     const io::MetricLabel service{"grpc_service", path.substr(0, slash)};
     const io::MetricLabel name{"grpc_method", path.substr(slash + 1)};
-    const io::MetricLabel type{"grpc_type", "unary"};
+    const io::MetricLabel type{"grpc_type", method.type};
     list.Counter("grpc_server_started_total", "Calls whose handler was started.", method.started,
                  {service, name, type});
-    list.Counter("grpc_server_msg_received_total", "Messages received.", method.started,
+    list.Counter("grpc_server_msg_received_total", "Messages received.", method.received,
                  {service, name, type});
-    list.Counter("grpc_server_msg_sent_total", "Messages sent.", method.handled[0],
+    list.Counter("grpc_server_msg_sent_total", "Messages sent.", method.sent,
                  {service, name, type});
     for (size_t code = 0; code < kCodes; ++code) {
       list.Counter("grpc_server_handled_total", "Calls whose handler has ended, by its code.",
                    method.handled[code], {service, name, type, {"grpc_code", kCodeNames[code]}});
     }
   }
-}
-
-// Find names no streaming method.
-io::Task<Status> MethodTable::Stream(net::MethodId /*method*/, net::GrpcStream& /*stream*/) {
-  CHECK_UNREACHABLE();
 }
 
 }  // namespace metastore::server

@@ -18,6 +18,13 @@ struct UnaryMethod {
   io::Task<net::GrpcReply> (*serve)(Edge& edge, net::GrpcRequest& request);
 };
 
+struct StreamMethod {
+  std::string_view path;  // as UnaryMethod's
+  // What it returns ends the call.
+  io::Task<Status> (*serve)(Edge& edge, net::GrpcStream& stream);
+  std::string_view type = "bidi_stream";  // the grpc_type of its metrics
+};
+
 // net/'s handler over the methods of all services, and their counters. One a core.
 class MethodTable final : public net::GrpcHandler {
  public:
@@ -36,11 +43,19 @@ class MethodTable final : public net::GrpcHandler {
 
  private:
   struct Method {
-    UnaryMethod method;
+    std::string_view path;
+    std::string_view type;
+    decltype(UnaryMethod::serve) unary = nullptr;    // this
+    decltype(StreamMethod::serve) stream = nullptr;  // or this is set
     uint64_t started = 0;
+    uint64_t received = 0;  // messages, as the next
+    uint64_t sent = 0;
     std::array<uint64_t, kCodes> handled{};  // by code
   };
+  class CountedStream;
   void Add(std::span<const UnaryMethod> methods);
+  void Add(std::span<const StreamMethod> methods);
+  void Add(Method method);
 
   Edge& edge_;
   std::vector<Method> methods_;  // by MethodId
