@@ -23,6 +23,7 @@
 #include "bench/load/acked.h"
 #include "bench/load/clock.h"
 #include "bench/load/connection.h"
+#include "bench/load/faults.h"
 #include "bench/load/histogram.h"
 #include "bench/load/options.h"
 #include "bench/load/responder.h"
@@ -85,18 +86,6 @@ struct Options {
   static int Cpu(uint64_t cpu) { return cpu == kAnyCpu ? -1 : static_cast<int>(cpu); }
 };
 
-// Empty: not a list of ports.
-std::vector<uint16_t> PortsOf(const std::string& list) {
-  std::vector<uint16_t> ports;
-  for (const std::string& part : SplitList(list)) {
-    char* end = nullptr;
-    const unsigned long port = std::strtoul(part.c_str(), &end, 10);
-    if (part.empty() || *end != '\0' || port == 0 || port > 65535) return {};
-    ports.push_back(static_cast<uint16_t>(port));
-  }
-  return ports;
-}
-
 Options ParseOptions(int argc, char** argv) {
   Options options;
   CommandLine line(kUsage);
@@ -149,23 +138,6 @@ double ProcessCpuSeconds() {
 }
 
 volatile std::sig_atomic_t g_stop = 0;
-
-// What can go wrong, counted, with the first few spelt out.
-class Faults final {
- public:
-  void Add(const std::string& what) {
-    count_++;
-    if (count_ <= kShownMax) std::fprintf(stderr, "loadgen: %s\n", what.c_str());
-    if (first_.empty()) first_ = what;
-  }
-  uint64_t count() const { return count_; }
-  const std::string& first() const { return first_; }
-
- private:
-  static constexpr uint64_t kShownMax = 10;
-  uint64_t count_ = 0;
-  std::string first_;
-};
 
 // The load: which call comes next, and what its answer must hold.
 class Load final : public CallSource {

@@ -148,6 +148,13 @@ class Run {
     return result;
   }
 
+  ApplyResult operator()(const LeaseCheckpointOp& op) {
+    for (const LeaseCheckpoint& checkpoint : op.checkpoints) {
+      store_.CheckpointLease(checkpoint.lease, checkpoint.remaining_seconds);
+    }
+    return {};
+  }
+
  private:
   uint64_t RangeKeys(std::string_view key, std::string_view range_end) const {
     return static_cast<uint64_t>(store_.tree().LiveIn(key, range_end));

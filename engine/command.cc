@@ -25,6 +25,7 @@ namespace {
 //   compact       u8 flags (1 physical) | signed revision
 //   lease grant   signed id | signed ttl
 //   lease revoke  signed id
+//   checkpoint    varint n, n times: signed id | signed remaining, not negative
 constexpr uint8_t kFlagPrevKv = 1;
 constexpr uint8_t kFlagIgnoreValue = 2;
 constexpr uint8_t kFlagIgnoreLease = 4;
@@ -148,6 +149,13 @@ class Encoder {
     PutSigned(to_, op.ttl_seconds);
   }
   void operator()(const LeaseRevokeOp& op) { PutSigned(to_, op.lease.value()); }
+  void operator()(const LeaseCheckpointOp& op) {
+    PutVarint(to_, op.checkpoints.size());
+    for (const LeaseCheckpoint& checkpoint : op.checkpoints) {
+      PutSigned(to_, checkpoint.lease.value());
+      PutSigned(to_, checkpoint.remaining_seconds);
+    }
+  }
 
  private:
   void EncodeCompare(const Compare& compare) {
@@ -210,6 +218,8 @@ class Decoder {
       }
       case OpKind::kLeaseRevoke:
         return LeaseRevokeOp{.lease = LeaseId(Signed())};
+      case OpKind::kLeaseCheckpoint:
+        return Checkpoints();
     }
     CHECK_UNREACHABLE();
   }
@@ -274,6 +284,18 @@ class Decoder {
     }
     op.key = in_.LengthPrefixed();
     op.range_end = in_.LengthPrefixed();
+    return op;
+  }
+  LeaseCheckpointOp Checkpoints() {
+    LeaseCheckpointOp op;
+    const size_t count = Count(2);
+    op.checkpoints.reserve(std::min(count, kReserveMax));
+    for (size_t i = 0; i < count && ok(); ++i) {
+      LeaseCheckpoint& checkpoint = op.checkpoints.emplace_back();
+      checkpoint.lease = LeaseId(Signed());
+      checkpoint.remaining_seconds = Signed();
+      if (checkpoint.remaining_seconds < 0) valid_ = false;
+    }
     return op;
   }
   Compare OneCompare() {
@@ -348,7 +370,7 @@ StatusOr<Opening> Open(std::string_view bytes) {
                               int{kCommandFormat});
   }
   if (kind < static_cast<uint8_t>(OpKind::kPut) ||
-      kind > static_cast<uint8_t>(OpKind::kLeaseRevoke)) {
+      kind > static_cast<uint8_t>(OpKind::kLeaseCheckpoint)) {
     return UnimplementedError("command of unknown kind ", int{kind});
   }
   if ((flags & ~(kFlagHasUser | kFlagHasSession)) != 0) {

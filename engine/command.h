@@ -133,6 +133,17 @@ struct LeaseRevokeOp {
   LeaseId lease;
 };
 
+// What a leader last knew of a lease's time.
+struct LeaseCheckpoint {
+  LeaseId lease;
+  int64_t remaining_seconds = 0;  // 0: no longer known, the lease has its whole TTL again
+};
+
+// Of many leases at once; those that are not there are passed over.
+struct LeaseCheckpointOp {
+  std::vector<LeaseCheckpoint> checkpoints;
+};
+
 // On disk and on the wire for ever: values are never reused. 0 is invalid. 16 and up: alarms, auth,
 // members, settings.
 enum class OpKind : uint8_t {
@@ -142,10 +153,12 @@ enum class OpKind : uint8_t {
   kCompact = 4,
   kLeaseGrant = 5,
   kLeaseRevoke = 6,
+  kLeaseCheckpoint = 7,
 };
 
 // The alternatives are in OpKind's order.
-using CommandOp = std::variant<PutOp, DeleteRangeOp, TxnOp, CompactOp, LeaseGrantOp, LeaseRevokeOp>;
+using CommandOp = std::variant<PutOp, DeleteRangeOp, TxnOp, CompactOp, LeaseGrantOp, LeaseRevokeOp,
+                               LeaseCheckpointOp>;
 
 struct Command {
   CommandHeader header;

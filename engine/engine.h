@@ -32,11 +32,17 @@ namespace metastore::engine {
 class ChangeListener {
  public:
   virtual ~ChangeListener() = default;
+  // What OnChanges is called with: not at all, the changes, or these with Event::previous. Asked
+  // before each call.
+  enum class Detail : uint8_t { kNothing, kChanges, kPrevious };
+  virtual Detail WantedDetail() const { return Detail::kChanges; }
   // All changes of one revision, by sub revision. The events are valid during the call; copying
   // them shares bytes.
   virtual void OnChanges(Revision revision, std::span<const Event> events) = 0;
   virtual void OnLeaseGranted(const LeaseInfo& lease) = 0;
   virtual void OnLeaseRevoked(LeaseId lease) = 0;
+  // What is known of its remaining time has changed.
+  virtual void OnLeaseCheckpointed(const LeaseInfo& /*lease*/) {}
   virtual void OnCompacted(Revision revision) = 0;
   // The whole state was replaced by a snapshot: read everything anew.
   virtual void OnRestored() = 0;

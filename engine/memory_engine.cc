@@ -7,7 +7,7 @@
 #include "engine/memory_digest.h"
 #include "engine/memory_engine_impl.h"
 #include "engine/memory_snapshot.h"
-#include "engine/range_scan.h"
+#include "engine/version_event.h"
 #include "io/base/check.h"
 #include "io/yield_as.h"
 
@@ -23,13 +23,6 @@ std::string_view PrefetchKey(const Command& command) {
     return txn->compares.empty() ? std::string_view() : txn->compares.front().key;
   }
   return {};
-}
-
-Event EventOf(const Version& version) {
-  Event event;
-  event.kind = version.tombstone ? EventKind::kDelete : EventKind::kPut;
-  event.kv = MakeKeyValue(*version.record, version);
-  return event;
 }
 
 }  // namespace
@@ -108,17 +101,27 @@ void MemoryEngine::Announce(const ApplyResult& result, const Command& command) {
     listener_->OnLeaseGranted(store_->FindLease(grant->lease)->info);
   } else if (result.kind == OpKind::kLeaseRevoke) {
     listener_->OnLeaseRevoked(result.lease);
+  } else if (const auto* checkpoints = std::get_if<LeaseCheckpointOp>(&command.op)) {
+    for (const LeaseCheckpoint& checkpoint : checkpoints->checkpoints) {
+      const Lease* lease = store_->FindLease(checkpoint.lease);
+      if (lease != nullptr) listener_->OnLeaseCheckpointed(lease->info);
+    }
   } else if (result.kind == OpKind::kCompact) {
     listener_->OnCompacted(store_->compacted());
   }
 }
 
 void MemoryEngine::AnnounceChanges(Revision revision) {
+  const ChangeListener::Detail wanted = listener_->WantedDetail();
+  if (wanted == ChangeListener::Detail::kNothing) return;
   const Store::Log& log = store_->log();
   size_t first = log.size();
   while (first > 0 && log[first - 1]->main == revision) --first;
   events_.clear();
-  for (size_t i = first; i < log.size(); ++i) events_.push_back(EventOf(*log[i]));
+  for (size_t i = first; i < log.size(); ++i) {
+    Event& event = events_.emplace_back(EventOf(*log[i]));
+    if (wanted == ChangeListener::Detail::kPrevious) event.previous = PreviousOf(*log[i]);
+  }
   listener_->OnChanges(revision, events_);
   events_.clear();
 }

@@ -4,6 +4,7 @@
 
 #include "engine/memory_engine_impl.h"
 #include "engine/range_scan.h"
+#include "engine/version_event.h"
 #include "engine/version_hash.h"
 #include "engine/walk.h"
 #include "io/base/check.h"
@@ -50,17 +51,11 @@ class HistoryScan final {
     return key >= query_.key && BeforeRangeEnd(key, query_.key, query_.range_end);
   }
   void Add(const Version& version, Revision compacted, HistoryResult& result) {
-    HistoryEvent& event = result.events.emplace_back();
-    event.event.kind = version.tombstone ? EventKind::kDelete : EventKind::kPut;
-    event.event.kv = MakeKeyValue(*version.record, version);
+    Event& event = result.events.emplace_back(EventOf(version));
     bytes_ += version.record->key_bytes + version.value.size();
     if (!query_.prev_kv || version.main - 1 < compacted) return;
-    // As of the revision before, not of the change before in the same transaction.
-    const Version* before = version.previous;
-    while (before != nullptr && before->main == version.main) before = before->previous;
-    if (before == nullptr || before->tombstone) return;
-    event.prev = MakeKeyValue(*version.record, *before);
-    bytes_ += event.prev->value.size();
+    event.previous = PreviousOf(version);
+    if (event.previous.has_value()) bytes_ += event.previous->value.size();
   }
 
   const HistoryQuery& query_;

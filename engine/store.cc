@@ -137,6 +137,14 @@ void Store::DropLease(LeaseId id) {
   leases_.erase(found);
 }
 
+void Store::CheckpointLease(LeaseId id, int64_t remaining_seconds) {
+  const auto found = leases_.find(id);
+  if (found == leases_.end()) return;
+  LeaseInfo& info = found->second.info;
+  NoteLease(id, &info);
+  info.remaining_seconds = std::min(remaining_seconds, std::max<int64_t>(info.ttl_seconds, 0));
+}
+
 void Store::Compact(Revision revision) {
   CHECK_GT(revision, compacted_);
   CHECK_LE(revision, revision_);

@@ -81,6 +81,8 @@ class Store final {
   void GrantLease(const LeaseInfo& lease);
   // Present and without keys (CHECKed).
   void DropLease(LeaseId id);
+  // No effect without that lease. Never more than its TTL.
+  void CheckpointLease(LeaseId id, int64_t remaining_seconds);
   // Above compacted(), not above revision() (CHECKed).
   void Compact(Revision revision);
 

@@ -70,6 +70,8 @@ enum class EventKind : uint8_t { kPut, kDelete };
 struct Event {
   EventKind kind = EventKind::kPut;
   KeyValue kv;
+  // The pair as of the revision before, where it was asked for, exists and is not compacted.
+  std::optional<KeyValue> previous;
 };
 
 // --- Range ---------------------------------------------------------------------------------------
@@ -142,23 +144,18 @@ struct HistoryQuery {
   Revision from;         // the first revision wanted
   std::string_view key;  // filter, as a range; both empty: every key
   std::string_view range_end;
-  bool prev_kv = false;  // fill HistoryEvent::prev where it exists and is not compacted
+  bool prev_kv = false;  // fill Event::previous
   size_t events_max =
       1000;  // at least 1; a revision is never split, so one huge revision may exceed both caps
   size_t bytes_max = size_t{1} << 20;
 };
 
-struct HistoryEvent {
-  Event event;
-  std::optional<KeyValue> prev;
-};
-
 struct HistoryResult {
   Outcome outcome = Outcome::kOk;  // kCompacted: `from` is below `compacted`; kStateReplaced
   Revision compacted;
-  std::vector<HistoryEvent> events;  // by (main, sub); whole revisions
-  Revision next;     // go on from here; above `current` when everything was delivered
-  Revision current;  // the store's revision when the call ended
+  std::vector<Event> events;  // by (main, sub); whole revisions
+  Revision next;              // go on from here; above `current` when everything was delivered
+  Revision current;           // the store's revision when the call ended
 };
 
 // --- state ---------------------------------------------------------------------------------------

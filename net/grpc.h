@@ -75,6 +75,8 @@ class GrpcStream {
   //         kResourceExhausted, kInternal  the client broke a rule of size or framing: return it
   //                                        from Stream
   virtual io::Task<StatusOr<std::optional<std::string>>> Read() = 0;
+  // Whether a message is there, which Read would give at once.
+  virtual bool readable() const = 0;
 
   // Sends one message, at most 2^32-1 bytes. Completes at once while fewer than
   // net_limits::kStreamUnsentBytesMax are unsent, else when the client's flow control has let
@@ -82,6 +84,10 @@ class GrpcStream {
   // Errors: kCancelled          as Read; the message is dropped
   //         kResourceExhausted  the server holds too many bytes of unsent responses; return it
   virtual io::Task<Status> Write(std::string message) = 0;
+
+  // The Read and the Write under way, and all later ones, complete with kCancelled, so that the
+  // handler can end a stream whose client does nothing.
+  virtual void Interrupt() = 0;
 
   // Bytes accepted by Write that have not gone to the connection's output.
   virtual size_t unsent_bytes() const = 0;

@@ -24,12 +24,11 @@ Status GrpcCall::ClosedStatus() const {
 io::Task<StatusOr<std::optional<std::string>>> GrpcCall::Read() {
   CHECK(!inbound_.reading);
   inbound_.reading = true;
-  while (open() && !stop_->stopped() && inbound_.unread.empty() && inbound_.broken.ok() &&
-         !inbound_.ended) {
+  while (flows() && inbound_.unread.empty() && inbound_.broken.ok() && !inbound_.ended) {
     co_await WaitFor(inbound_.readable);
   }
   inbound_.reading = false;
-  if (!open() || stop_->stopped()) co_return ClosedStatus();
+  if (!flows()) co_return ClosedStatus();
   if (!inbound_.unread.empty()) {
     std::optional<std::string> message = std::move(inbound_.unread.front());
     inbound_.unread.Pop();
@@ -43,12 +42,18 @@ io::Task<StatusOr<std::optional<std::string>>> GrpcCall::Read() {
 io::Task<Status> GrpcCall::Write(std::string message) {
   CHECK(!outbound_.writing);
   outbound_.writing = true;
-  while (open() && !stop_->stopped() && outbound_.unsent >= net_limits::kStreamUnsentBytesMax) {
+  while (flows() && outbound_.unsent >= net_limits::kStreamUnsentBytesMax) {
     co_await WaitFor(outbound_.writable);
   }
   outbound_.writing = false;
-  if (!open() || stop_->stopped()) co_return ClosedStatus();
+  if (!flows()) co_return ClosedStatus();
   co_return session_->SendMessage(*this, std::move(message));
+}
+
+void GrpcCall::Interrupt() {
+  interrupted_ = true;
+  inbound_.readable.NotifyAll();
+  outbound_.writable.NotifyAll();
 }
 
 void GrpcCall::Clear() {
@@ -73,6 +78,7 @@ void GrpcCall::Clear() {
   inbound_.ended = false;
   inbound_.broken = OkStatus();
   outbound_.headers_sent = outbound_.answered = false;
+  interrupted_ = false;
 }
 
 std::unique_ptr<GrpcCall> GrpcCallPool::Take() {

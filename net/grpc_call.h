@@ -49,7 +49,9 @@ class GrpcCall final : public GrpcStream, public io::ListLink {
   // GrpcStream, for the handler.
   const GrpcRequest& request() const override { return *request_; }
   io::Task<StatusOr<std::optional<std::string>>> Read() override;
+  bool readable() const override { return open() && !inbound_.unread.empty(); }
   io::Task<Status> Write(std::string message) override;
+  void Interrupt() override;
   size_t unsent_bytes() const override { return outbound_.unsent; }
 
  private:
@@ -78,6 +80,8 @@ class GrpcCall final : public GrpcStream, public io::ListLink {
     io::Signal writable;
   };
 
+  // Reads and writes go on.
+  bool flows() const { return open() && !interrupted_ && !stop_->stopped(); }
   // Can still be answered.
   bool open() const { return stream_ != nullptr && !outbound_.answered; }
   void Clear();
@@ -91,7 +95,8 @@ class GrpcCall final : public GrpcStream, public io::ListLink {
   SharedCallHead* shared_head_ = nullptr;
   MonoTime began_;        // when its head was received
   bool running_ = false;  // its handler's task is alive
-  size_t place_ = 0;      // in the session's list
+  bool interrupted_ = false;
+  size_t place_ = 0;  // in the session's list
   std::optional<io::StopSource> stop_;
   std::optional<GrpcRequest> request_;
   Deadline deadline_;

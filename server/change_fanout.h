@@ -3,6 +3,7 @@
 // Owned by the StateCore, on its core; told in the order of Add.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "engine/engine.h"
@@ -14,6 +15,13 @@ class ChangeFanout final : public engine::ChangeListener {
   // Outlives the fanout's use.
   void Add(engine::ChangeListener& listener) { listeners_.push_back(&listener); }
 
+  Detail WantedDetail() const override {
+    Detail most = Detail::kNothing;
+    for (const engine::ChangeListener* listener : listeners_) {
+      most = std::max(most, listener->WantedDetail());
+    }
+    return most;
+  }
   void OnChanges(Revision revision, std::span<const engine::Event> events) override {
     for (engine::ChangeListener* listener : listeners_) listener->OnChanges(revision, events);
   }
@@ -22,6 +30,9 @@ class ChangeFanout final : public engine::ChangeListener {
   }
   void OnLeaseRevoked(LeaseId lease) override {
     for (engine::ChangeListener* listener : listeners_) listener->OnLeaseRevoked(lease);
+  }
+  void OnLeaseCheckpointed(const engine::LeaseInfo& lease) override {
+    for (engine::ChangeListener* listener : listeners_) listener->OnLeaseCheckpointed(lease);
   }
   void OnCompacted(Revision revision) override {
     for (engine::ChangeListener* listener : listeners_) listener->OnCompacted(revision);

@@ -94,6 +94,10 @@ struct RaftConfig {
   Duration
       corrupt_check_time;  // --corrupt-check-time: between comparisons of applied state; 0: none
 
+  // --lease-checkpoint-interval: after which a leader notes in the log what a lease has left, so
+  // that the next one knows.
+  Duration lease_checkpoint_interval = Seconds(300);
+
   int election_ticks() const {
     return static_cast<int>(election_timeout.ns / heartbeat_interval.ns);
   }
@@ -105,6 +109,8 @@ struct RaftConfig {
 struct RequestConfig {
   uint64_t request_bytes_max = limits::kRequestBytesDefault;  // --max-request-bytes
   uint64_t txn_ops_max = limits::kTxnOpsDefault;              // --max-txn-ops
+  // --watch-progress-notify-interval: of a watcher without events
+  Duration watch_progress_interval = Seconds(600);
   int64_t quota_bytes =
       0;  // --quota-backend-bytes: 0 = the engine's default (2 GiB in memory), negative = none
 };

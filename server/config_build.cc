@@ -25,6 +25,8 @@ constexpr uint64_t kSegmentUnit = 4 * limits::kBlockBytes;
 constexpr Duration kSpin = Microseconds(200);
 // A comparison walks all that is stored.
 constexpr Duration kCompareEveryMin = Seconds(1);
+constexpr Duration kCheckpointEveryMin = Seconds(1);
+constexpr Duration kWatchProgressMin = Milliseconds(100);  // as etcd's
 
 template <typename T>
 struct Choice {
@@ -254,11 +256,19 @@ class Builder {
     if (raft.corrupt_check_time != Duration{} && raft.corrupt_check_time < kCompareEveryMin) {
       Problem("corrupt-check-time", "must be 0 or at least ", kCompareEveryMin.ms(), " ms");
     }
+    raft.lease_checkpoint_interval = Time("lease-checkpoint-interval");
+    if (raft.lease_checkpoint_interval < kCheckpointEveryMin) {
+      Problem("lease-checkpoint-interval", "must be at least ", kCheckpointEveryMin.ms(), " ms");
+    }
   }
 
   void BuildRequest(RequestConfig& request) {
     request.request_bytes_max = Uint("max-request-bytes", 1, kRequestBytesCap);
     request.txn_ops_max = Uint("max-txn-ops", 1, limits::kEntryKeysMaxDefault);
+    request.watch_progress_interval = Time("watch-progress-notify-interval");
+    if (request.watch_progress_interval < kWatchProgressMin) {
+      Problem("watch-progress-notify-interval", "must be at least ", kWatchProgressMin.ms(), " ms");
+    }
     request.quota_bytes = ParseInt(Text("quota-backend-bytes")).value_or(0);
   }
 
@@ -383,8 +393,8 @@ class Builder {
                              {"InitialCorruptCheck", false, false},
                              {"CompactHashCheck", false, false},
                              {"TxnModeWriteWithSharedBuffer", true, true},
-                             {"LeaseCheckpoint", false, false},
-                             {"LeaseCheckpointPersist", false, false},
+                             {"LeaseCheckpoint", false, true},
+                             {"LeaseCheckpointPersist", false, true},
                              {"SetMemberLocalAddr", false, false},
                              {"FastLeaseKeepAlive", true, true},
                              {"PriorityRequest", false, false}});

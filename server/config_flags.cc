@@ -18,6 +18,7 @@ constexpr std::string_view kGate = "this feature";
 constexpr std::string_view kBbolt = "there is no bbolt file here";
 constexpr std::string_view kProxy = "the v2 proxy";
 constexpr std::string_view kNoProxy = "there is no v2 proxy here";
+constexpr std::string_view kCheckpoints = "what leases have left is always noted and kept";
 
 constexpr auto kMember = std::to_array<FlagSpec>({
     {"name", kString, "default", kUsed, "name of this member"},
@@ -144,7 +145,8 @@ constexpr auto kFeatures = std::to_array<FlagSpec>({
     {"compact-hash-check-time", kDuration, "1m", kNotOffered, "comparing members"},
     {"compaction-batch-limit", kUint, "1000", kNone, "compaction paces itself"},
     {"compaction-sleep-interval", kDuration, "10ms", kNone, "compaction paces itself"},
-    {"watch-progress-notify-interval", kDuration, "10m", kNotOffered, "setting this interval"},
+    {"watch-progress-notify-interval", kDuration, "10m", kUsed,
+     "time without events after which a watcher that asked for it is told how far it is"},
     {"warning-apply-duration", kDuration, "100ms", kNotOffered, "warning of slow applies"},
     {"bootstrap-defrag-threshold-megabytes", kUint, "0", kNone, "there is nothing to defragment"},
     {"max-learners", kUint, "1", kUsed, "learners at a time"},
@@ -152,8 +154,8 @@ constexpr auto kFeatures = std::to_array<FlagSpec>({
     {"experimental-wait-cluster-ready-timeout", kDuration, "5s", kNotOffered, kPeers},
     {"experimental-initial-corrupt-check", kBool, "false", kNotOffered, kGate},
     {"experimental-compact-hash-check-enabled", kBool, "false", kNotOffered, kGate},
-    {"experimental-enable-lease-checkpoint", kBool, "false", kNotOffered, kGate},
-    {"experimental-enable-lease-checkpoint-persist", kBool, "false", kNotOffered, kGate},
+    {"experimental-enable-lease-checkpoint", kBool, "false", kNone, kCheckpoints},
+    {"experimental-enable-lease-checkpoint-persist", kBool, "false", kNone, kCheckpoints},
     {"experimental-stop-grpc-service-on-defrag", kBool, "false", kNone,
      "no defragmentation stops it"},
     {"experimental-txn-mode-write-with-shared-buffer", kBool, "true", kNone, kBbolt},
@@ -202,6 +204,8 @@ constexpr auto kMetaStore = std::to_array<FlagSpec>({
      "index: a leader asks a majority before linearizable reads; lease: not while no other can "
      "have "
      "been elected, if clocks differ by less than a tenth; the same on all members"},
+    {"lease-checkpoint-interval", kDuration, "5m", kUsed,
+     "after which a leader notes in the log what a lease has left, for the next one; 1s or more"},
     {"repair-from-peers", kBool, "true", kUsed,
      "a member whose log is damaged sets it aside and gets everything from the others again"},
     {"peer-compression", kString, "off", kUsed,

@@ -7,10 +7,8 @@
 namespace metastore::server {
 
 CallTerms Edge::TermsOf(const net::GrpcRequest& request) const {
-  // etcd's: 5 s and two elections.
-  const Duration timeout = Seconds(5) + config_.raft.election_timeout * 2;
   const std::optional<std::string_view> has_leader = request.metadata.Find("hasleader");
-  return {.deadline = std::min(request.deadline, runtime_.Now() + timeout),
+  return {.deadline = std::min(request.deadline, runtime_.Now() + request_timeout()),
           .require_leader = has_leader.has_value() && *has_leader == "true"};
 }
 

@@ -20,6 +20,8 @@ class MessageLite;
 
 namespace metastore::server {
 
+class WatchTable;
+
 struct Identity {
   ClusterId cluster;
   NodeId member;
@@ -39,6 +41,9 @@ class Edge final {
   Group& group() { return group_; }
   const Identity& identity() const { return identity_; }
   const Config& config() const { return config_; }
+  // The watchers of this core, once the EdgeCore has them.
+  WatchTable& watches() { return *watches_; }
+  void SetWatches(WatchTable& watches) { watches_ = &watches; }
   StageMeter& stages() { return stages_; }
   const StageMeter& stages() const { return stages_; }
 
@@ -48,7 +53,9 @@ class Edge final {
             .boot = identity_.boot,
             .counter = (static_cast<uint64_t>(runtime_.core()) << 56) + ++requests_};
   }
-  // The request's own deadline or etcd's request timeout, whichever is earlier; hasleader.
+  // etcd's: 5 s and two elections.
+  Duration request_timeout() const { return Seconds(5) + config_.raft.election_timeout * 2; }
+  // The request's own deadline or the request timeout, whichever is earlier; hasleader.
   CallTerms TermsOf(const net::GrpcRequest& request) const;
   WireHeader HeaderOf(Revision revision, Term term) const {
     return {identity_.cluster, identity_.member, revision, term};
@@ -62,6 +69,7 @@ class Edge final {
   const Identity identity_;
   const Config& config_;
   uint64_t requests_ = 0;
+  WatchTable* watches_ = nullptr;
   StageMeter stages_;
 };
 

@@ -25,12 +25,20 @@ EdgeCore::EdgeCore(const Parts& parts)
     : config_(parts.config),
       edge_(parts.runtime, parts.state_runtime, parts.state.group(), parts.state.identity(),
             parts.config),
+      watches_({.runtime = parts.runtime,
+                .state = parts.state_runtime,
+                .hub = parts.state.watches(),
+                .progress_interval = parts.config.request.watch_progress_interval,
+                .leader_interval = parts.config.raft.election_timeout}),
       methods_(edge_),
       http_(edge_, parts.node),
       server_(parts.runtime, methods_, http_,
-              OptionsOf(parts.config, std::max(1, parts.runtime.cores_count() - 1))) {}
+              OptionsOf(parts.config, std::max(1, parts.runtime.cores_count() - 1))) {
+  edge_.SetWatches(watches_);
+}
 
 io::Task<Status> EdgeCore::Start() {
+  watches_.Start();
   for (const Url& url : config_.member.listen_client_urls) {
     StatusOr<io::Address> address = BindAddress(url);
     MS_CO_RETURN_IF_ERROR(address.status());
@@ -47,10 +55,16 @@ io::Task<Status> EdgeCore::Start() {
 void EdgeCore::AddMetrics(io::MetricList& list) const {
   AddClientMetrics(server_.stats(), edge_.now(), list);
   methods_.AddMetrics(list);
+  watches_.AddMetrics(list);
   edge_.stages().AddMetrics(list);
   http_.AddMetrics(list);
 }
 
-io::Task<void> EdgeCore::Stop(MonoTime deadline) { return server_.Shutdown(deadline); }
+// Watches would last until the deadline.
+io::Task<void> EdgeCore::Stop(MonoTime deadline) {
+  watches_.EndSessions(ToStatus(errors::kStopped));
+  co_await server_.Shutdown(deadline);
+  co_await watches_.Close();
+}
 
 }  // namespace metastore::server

@@ -10,6 +10,7 @@
 #include "server/http_api.h"
 #include "server/method_table.h"
 #include "server/state_core.h"
+#include "server/watch_table.h"
 
 namespace metastore::server {
 
@@ -38,6 +39,7 @@ class EdgeCore final {
  private:
   const Config& config_;
   Edge edge_;
+  WatchTable watches_;
   MethodTable methods_;
   HttpApi http_;
   net::ClientServer server_;

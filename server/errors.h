@@ -78,6 +78,7 @@ inline constexpr ClientError kLearnerNotReady{
 inline constexpr ClientError kTooManyLearners{StatusCode::kFailedPrecondition,
                                               "etcdserver: too many learner members in cluster"};
 inline constexpr ClientError kUnhealthy{StatusCode::kUnavailable, "etcdserver: unhealthy cluster"};
+inline constexpr ClientError kWatchCanceled{StatusCode::kCancelled, "etcdserver: watch canceled"};
 inline constexpr ClientError kStopped{StatusCode::kUnavailable, "etcdserver: server stopped"};
 inline constexpr ClientError kTimeout{StatusCode::kUnavailable, "etcdserver: request timed out"};
 inline constexpr ClientError kTimeoutLeaderFailed{

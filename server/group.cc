@@ -8,6 +8,12 @@
 #include "server/mutation.h"
 
 namespace metastore::server {
+namespace {
+
+// What a lease counts against the quota: about what one takes here.
+constexpr uint64_t kLeaseBytes = 192;
+
+}  // namespace
 
 Group::Group(io::Runtime& runtime, wal::Log& log, engine::Engine& engine,
              engine::SnapshotStore& snapshots, PeerTransport& peers, GroupOptions options)
@@ -20,6 +26,9 @@ Group::Group(io::Runtime& runtime, wal::Log& log, engine::Engine& engine,
       batch_policy_(MakeBatchPolicy(options_.batch_policy, options_.batch)),
       proposals_(runtime),
       reads_(runtime),
+      leases_(runtime, engine, *this, peers,
+              {.election_timeout = options_.election_timeout,
+               .checkpoint_interval = options_.lease_checkpoint_interval}),
       disk_(options_.election_timeout),
       digest_{.book = DigestBook(options_.raft.id), .fenced = options_.fenced},
       gate_(runtime.scheduler()) {
@@ -62,6 +71,7 @@ io::Task<Status> Group::Start(const Bootstrap& bootstrap) {
   gate_.Spawn("group.apply", io::ReadyClass::kCritical, ApplyLoop());
   gate_.Spawn("group.snapshot", io::ReadyClass::kBackground, SnapshotLoop());
   gate_.Spawn("group.publish", io::ReadyClass::kBackground, PublishLoop());
+  leases_.Start();
   gate_.Spawn("engine.upkeep", io::ReadyClass::kBackground, engine_.RunMaintenance(stop_.token()));
   Schedule();
   co_return OkStatus();
@@ -74,6 +84,7 @@ io::Task<void> Group::Stop() {
   reads_.FailAll(errors::kStopped);
   FailMemberCalls(errors::kStopped);
   stop_.RequestStop();
+  co_await leases_.Stop();
   co_await gate_.Close();
 }
 
@@ -90,17 +101,20 @@ io::Task<void> Group::Drain() {
   }
 }
 
+std::optional<ClientError> Group::Refusal(const CallTerms& terms) const {
+  if (stopping_ || !failure_.ok()) return errors::kStopped;
+  if (fenced()) return errors::kCorrupt;
+  if (terms.require_leader && core_->leader() == raft::kNobody) return errors::kNoLeader;
+  if (is_learner_) return errors::kNotSupportedForLearner;
+  return std::nullopt;
+}
+
 void Group::Propose(ProposeCall& call) {
   const auto refuse = [&](const ClientError& error) {
     call.Fail(error);
     call.Return(runtime_);
   };
-  if (stopping_ || !failure_.ok()) return refuse(errors::kStopped);
-  if (fenced()) return refuse(errors::kCorrupt);
-  if (call.terms.require_leader && core_->leader() == raft::kNobody) {
-    return refuse(errors::kNoLeader);
-  }
-  if (is_learner_) return refuse(errors::kNotSupportedForLearner);
+  if (const std::optional<ClientError> refusal = Refusal(call.terms)) return refuse(*refusal);
   // Only with segments smaller than the default's (--experimental-wal-segment-bytes).
   if (call.command.size() > log_.record_bytes_max()) return refuse(errors::kRequestTooLarge);
   if (!log_.accepting() && call.quota_cost_bytes > 0) {
@@ -134,8 +148,23 @@ void Group::Read(ReadCall& call) {
 }
 
 bool Group::OverQuota(uint64_t cost_bytes) const {
-  return cost_bytes > 0 && options_.quota_bytes > 0 &&
-         engine_.stats().stored_bytes + cost_bytes > options_.quota_bytes;
+  if (cost_bytes == 0 || options_.quota_bytes == 0) return false;
+  const engine::Stats stats = engine_.stats();
+  const uint64_t lease_bytes = static_cast<uint64_t>(stats.leases_count) * kLeaseBytes;
+  return stats.stored_bytes + lease_bytes + cost_bytes > options_.quota_bytes;
+}
+
+Term Group::leading_term() const {
+  const bool leads = core_->is_leader() && applied_term_ == core_->term();
+  return leads && failure_.ok() && !stopping_ ? applied_term_ : Term();
+}
+
+bool Group::ProposeLeading(Term term, std::span<raft::Payload> payloads) {
+  if (stopping_ || !failure_.ok() || fenced()) return false;
+  if (!core_->is_leader() || core_->term() != term) return false;
+  if (core_->Propose(payloads).code != raft::ProposeCode::kAccepted) return false;
+  Schedule();
+  return true;
 }
 
 bool Group::LogFull() const {
@@ -156,6 +185,8 @@ void Group::CatchUp() {
 
 void Group::Tick() {
   if (stopping_ || !failure_.ok()) return;
+  // Some frames are nobody's: a promise, a purge. Without an append no other would be told.
+  if (!log_.poisoned().ok()) return Fail(log_.poisoned());
   CatchUp();
   SubmitFlights();
   const MonoTime now = runtime_.Now();
@@ -166,6 +197,7 @@ void Group::Tick() {
   reads_.Expire(now);
   ExpireMemberCalls(now);
   EndTransfers(now);
+  leases_.OnTick(now);
   Schedule();
 }
 
@@ -190,6 +222,7 @@ void Group::Pump() {
     snapshot_.wanted.NotifyAll();
   }
   ServeReads();
+  leases_.NoteLeadership();
 }
 
 // The only voter need not wait for an election timeout: nobody else could win.
@@ -267,6 +300,7 @@ void Group::OnLeaderChanged(NodeId leader) {
   if (leader != raft::kNobody) ++leader_changes_total_;
   serving_changed_.NotifyAll();
   EndTransfers(runtime_.Now());
+  leases_.OnLeaderChanged();
   Schedule();  // proposals and reads that waited for a leader
 }
 
@@ -472,6 +506,7 @@ void Group::Fail(Status status) {
   proposals_.FailAll(errors::kStopped);
   reads_.FailAll(errors::kStopped);
   FailMemberCalls(errors::kStopped);
+  leases_.FailAll(errors::kStopped);
   failed_.NotifyAll();
 }
 

@@ -37,6 +37,7 @@
 #include "server/digest_book.h"
 #include "server/disk_watch.h"
 #include "server/flight.h"
+#include "server/group_leases.h"
 #include "server/group_metrics.h"
 #include "server/member_rpc.h"
 #include "server/members.h"
@@ -67,8 +68,9 @@ struct GroupOptions {
   BatchPolicyKind batch_policy = BatchPolicyKind::kNatural;
   BatchOptions batch;
   Duration digest_every;  // between comparisons of applied state; 0: none
-  std::string data_dir;   // where the fence mark goes
-  std::string fenced;     // what the mark there says; empty: there is none
+  Duration lease_checkpoint_interval = Seconds(300);
+  std::string data_dir;  // where the fence mark goes
+  std::string fenced;    // what the mark there says; empty: there is none
 };
 
 // What one member can tell about the group; a value.
@@ -137,6 +139,21 @@ class Group final : public CallReceiver {
   // is not known here.
   // Errors: those of DecodeMemberDigest
   StatusOr<std::string> OnDigest(NodeId from, std::string_view digest);
+  // --- for GroupLeases -------------------------------------------------------------------------
+  // The term in which this member leads and has applied an entry of its own; 0: there is none.
+  Term leading_term() const;
+  // Appends `payloads` to the own log, in `term` or not at all: false. Never sent to another
+  // leader.
+  bool ProposeLeading(Term term, std::span<raft::Payload> payloads);
+  // Why a call is refused now, if it is.
+  std::optional<ClientError> Refusal(const CallTerms& terms) const;
+  bool leads() const { return core_->is_leader(); }
+  NodeId leader() const { return core_->leader(); }
+  Term term() const { return core_->term(); }
+  const GroupOptions& options() const { return options_; }
+
+  GroupLeases& leases() { return leases_; }
+  const GroupLeases& leases() const { return leases_; }
   GroupId id() const { return options_.id; }
   // Of this member's data directory.
   uint64_t incarnation() const { return incarnation_; }
@@ -286,6 +303,7 @@ class Group final : public CallReceiver {
   std::unique_ptr<BatchPolicy> batch_policy_;
   Proposals proposals_;
   Reads reads_;
+  GroupLeases leases_;
   Members members_;
   raft::ConfState conf_;                   // as of the applied index
   bool is_learner_ = false;                // this member, by members_

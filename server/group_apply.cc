@@ -57,6 +57,7 @@ io::Task<void> Group::ApplyLoop() {
     core_->ApplyDone(last);
     OpenElections(applied_term_);
     core_->buffers().Give(std::move(task));
+    leases_.OnApplied();
     MaybeSnapshot();
     Schedule();
   }

@@ -1,18 +1,19 @@
 #include "server/kv_wire.h"
 
-#include "io/base/coding.h"
+#include "server/proto_wire.h"
 
 namespace metastore::server {
 namespace {
 
-// A field's tag, its number and its wire type: one byte for every field here. A longer form of the
-// same number has the top bit set and so is none of them.
-constexpr uint8_t kVarintType = 0;
-constexpr uint8_t kBytesType = 2;
-constexpr uint8_t VarintTag(uint8_t field) {
-  return static_cast<uint8_t>(field << 3 | kVarintType);
-}
-constexpr uint8_t BytesTag(uint8_t field) { return static_cast<uint8_t>(field << 3 | kBytesType); }
+using wire::BytesTag;
+using wire::HeaderBytes;
+using wire::KeyValueBytes;
+using wire::NestedBytes;
+using wire::NumberBytes;
+using wire::PutHeader;
+using wire::PutKeyValue;
+using wire::PutNumber;
+using wire::VarintTag;
 
 int64_t Int64(Reader& in) { return static_cast<int64_t>(in.Varint()); }
 // Enums are int32 on the wire, whatever bits a sender has put above.
@@ -110,59 +111,6 @@ bool DecodeFields(std::string_view bytes, bool (*field)(uint8_t, Reader&, Messag
   return in.ok();
 }
 
-// Fields that hold their default are absent.
-size_t NumberBytes(int64_t value) {
-  return value == 0 ? 0 : 1 + VarintBytes(static_cast<uint64_t>(value));
-}
-size_t StringBytes(std::string_view value) {
-  return value.empty() ? 0 : 1 + VarintBytes(value.size()) + value.size();
-}
-void PutNumber(std::string& to, uint8_t field, int64_t value) {
-  if (value == 0) return;
-  PutU8(to, VarintTag(field));
-  PutVarint(to, static_cast<uint64_t>(value));
-}
-void PutString(std::string& to, uint8_t field, std::string_view value) {
-  if (value.empty()) return;
-  PutU8(to, BytesTag(field));
-  PutBytes(to, value);
-}
-// The start of a nested message of `bytes` bytes; it is there even if it is empty.
-void BeginNested(std::string& to, uint8_t field, size_t bytes) {
-  PutU8(to, BytesTag(field));
-  PutVarint(to, bytes);
-}
-size_t NestedBytes(size_t bytes) { return 1 + VarintBytes(bytes) + bytes; }
-
-int64_t Signed(uint64_t value) { return static_cast<int64_t>(value); }
-
-size_t HeaderBytes(const WireHeader& header) {
-  return NumberBytes(Signed(header.cluster.value())) + NumberBytes(Signed(header.member.value())) +
-         NumberBytes(header.revision.value()) + NumberBytes(Signed(header.term.value()));
-}
-void PutHeader(std::string& to, const WireHeader& header, size_t bytes) {
-  BeginNested(to, 1, bytes);
-  PutNumber(to, 1, Signed(header.cluster.value()));
-  PutNumber(to, 2, Signed(header.member.value()));
-  PutNumber(to, 3, header.revision.value());
-  PutNumber(to, 4, Signed(header.term.value()));
-}
-
-size_t KeyValueBytes(const engine::KeyValue& kv) {
-  return StringBytes(kv.key.view()) + NumberBytes(kv.create_revision.value()) +
-         NumberBytes(kv.mod_revision.value()) + NumberBytes(kv.version) +
-         StringBytes(kv.value.view()) + NumberBytes(kv.lease.value());
-}
-void PutKeyValue(std::string& to, const engine::KeyValue& kv, size_t bytes) {
-  BeginNested(to, 2, bytes);
-  PutString(to, 1, kv.key.view());
-  PutNumber(to, 2, kv.create_revision.value());
-  PutNumber(to, 3, kv.mod_revision.value());
-  PutNumber(to, 4, kv.version);
-  PutString(to, 5, kv.value.view());
-  PutNumber(to, 6, kv.lease.value());
-}
-
 }  // namespace
 
 bool DecodePutWire(std::string_view bytes, engine::PutOp& put) {
@@ -179,7 +127,7 @@ std::string EncodePutWire(const WireHeader& header, const engine::KeyValue* prev
   std::string bytes;
   bytes.reserve(NestedBytes(header_bytes) + NestedBytes(previous_bytes));
   PutHeader(bytes, header, header_bytes);
-  if (previous != nullptr) PutKeyValue(bytes, *previous, previous_bytes);
+  if (previous != nullptr) PutKeyValue(bytes, 2, *previous, previous_bytes);
   return bytes;
 }
 
@@ -192,7 +140,7 @@ std::string EncodeRangeWire(const WireHeader& header, const engine::RangeResult&
   std::string bytes;
   bytes.reserve(total);
   PutHeader(bytes, head, header_bytes);
-  for (const engine::KeyValue& kv : result.kvs) PutKeyValue(bytes, kv, KeyValueBytes(kv));
+  for (const engine::KeyValue& kv : result.kvs) PutKeyValue(bytes, 2, kv, KeyValueBytes(kv));
   PutNumber(bytes, 3, result.more ? 1 : 0);
   PutNumber(bytes, 4, result.count);
   return bytes;

@@ -17,6 +17,18 @@ bool IsMemberOp(uint8_t op) {
 
 }  // namespace
 
+io::Task<StatusOr<std::string>> AskMember(net::PeerStream& stream, MemberRpc rpc,
+                                          std::string request) {
+  Status sent = co_await stream.Send(static_cast<uint16_t>(rpc), request);
+  MS_CO_RETURN_IF_ERROR(sent);
+  StatusOr<net::PeerFrame> answer = co_await stream.Receive();
+  MS_CO_RETURN_IF_ERROR(answer.status());
+  if (answer->type != static_cast<uint16_t>(rpc)) {
+    co_return DataLossError("a peer answered another question");
+  }
+  co_return std::string(answer->body);
+}
+
 std::string EncodeMemberChangeRequest(const MemberChangeRequest& request) {
   std::string bytes;
   PutU8(bytes, kFormatVersion);

@@ -8,17 +8,24 @@
 //            length-prefixed Members
 //   term     empty | answered by: u8 version (1), u8 whether it votes, varint term, Members::Encode
 //   digest   EncodeMemberDigest of the asker | answered by that of the same index, or empty
+//   leases   server/lease_rpc.h
 #pragma once
 
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "net/peer_stream.h"
 #include "server/state_calls.h"
 
 namespace metastore::server {
 
-enum class MemberRpc : uint16_t { kList = 1, kChange = 2, kDigest = 3, kTerm = 4 };
+enum class MemberRpc : uint16_t { kList = 1, kChange = 2, kDigest = 3, kTerm = 4, kLeases = 5 };
+
+// Asks one question over a stream of kMembers. Errors: those of the stream; kDataLoss  the answer
+// is another's
+io::Task<StatusOr<std::string>> AskMember(net::PeerStream& stream, MemberRpc rpc,
+                                          std::string request);
 
 struct MemberChangeRequest {
   MemberOp op = MemberOp::kAdd;

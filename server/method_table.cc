@@ -20,6 +20,12 @@ size_t PlaceOf(const Status& status) {
 
 MethodTable::MethodTable(Edge& edge) : edge_(edge) {
   Add(KvMethods());
+  Add(WatchStreams());
+  Add(LeaseMethods());
+  Add(LeaseStreams());
+  Add(LockMethods());
+  Add(ElectionMethods());
+  Add(ElectionStreams());
   Add(ClusterMethods());
   Add(MaintenanceMethods());
   Add(HealthMethods());
@@ -36,11 +42,13 @@ class MethodTable::CountedStream final : public net::GrpcStream {
     if (message.ok() && message->has_value()) ++method_.received;
     co_return message;
   }
+  bool readable() const override { return stream_.readable(); }
   io::Task<Status> Write(std::string message) override {
     Status written = co_await stream_.Write(std::move(message));
     if (written.ok()) ++method_.sent;
     co_return written;
   }
+  void Interrupt() override { stream_.Interrupt(); }
   size_t unsent_bytes() const override { return stream_.unsent_bytes(); }
 
  private:

@@ -65,6 +65,12 @@ class MethodTable final : public net::GrpcHandler {
 
 // Each in its service's file.
 std::span<const UnaryMethod> KvMethods();
+std::span<const StreamMethod> WatchStreams();
+std::span<const UnaryMethod> LeaseMethods();
+std::span<const StreamMethod> LeaseStreams();
+std::span<const UnaryMethod> LockMethods();
+std::span<const UnaryMethod> ElectionMethods();
+std::span<const StreamMethod> ElectionStreams();
 std::span<const UnaryMethod> ClusterMethods();
 std::span<const UnaryMethod> MaintenanceMethods();
 std::span<const UnaryMethod> HealthMethods();

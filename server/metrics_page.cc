@@ -120,6 +120,36 @@ void AddOps(const OpCounts& ops, io::MetricList& list) {
                ops.txns);
 }
 
+void AddLeases(const Group& group, const GroupStatus& status, io::MetricList& list) {
+  const GroupLeases& leases = group.leases();
+  const LessorStats& stats = leases.lessor().stats();
+  list.Counter("etcd_debugging_lease_granted_total", "Leases granted.", stats.granted_total);
+  list.Counter("etcd_debugging_lease_revoked_total", "Leases revoked or expired.",
+               stats.revoked_total);
+  list.Counter("etcd_debugging_lease_renewed_total", "Renewals by this member as leader.",
+               stats.renewed_total);
+  list.Add("etcd_debugging_lease_ttl_total", "TTLs of leases granted, in seconds.",
+           leases.lessor().ttls());
+  list.Counter("etcd_debugging_server_lease_expired_total",
+               "Leases that this member as leader revoked when their time was over.",
+               stats.expired_total);
+  list.Gauge("metastore_leases", "Leases there are.",
+             static_cast<uint64_t>(status.engine.leases_count));
+  list.Gauge("metastore_lease_revokes_under_way", "Expired leases whose revoke is not applied yet.",
+             static_cast<uint64_t>(leases.lessor().revoking()));
+  list.Counter("metastore_lease_checkpoints_total",
+               "Leases in checkpoints proposed, those that clear one included.",
+               stats.checkpoints_total);
+  list.Counter("metastore_lease_checkpoints_cleared_total", "Of these, for a keepalive.",
+               stats.clears_total);
+  list.Counter("metastore_lease_questions_forwarded_total",
+               "Keepalives and looks at leases that the leader was asked.",
+               leases.forwarded_total());
+  list.Gauge("metastore_lease_questions_pending",
+             "Keepalives and looks at leases that are not answered yet.",
+             static_cast<uint64_t>(leases.questions_waiting()));
+}
+
 }  // namespace
 
 void AddIdentityMetrics(const Identity& identity, io::MetricList& list) {
@@ -145,6 +175,7 @@ void AddGroupMetrics(const Group& group, io::MetricList& list) {
   AddBatches(status, metrics.batches, list);
   AddOps(metrics.ops, list);
   AddDigests(status, metrics, list);
+  AddLeases(group, status, list);
   list.Counter("metastore_repairs_total", "Repairs of a damaged log that came to their end.",
                metrics.repairs);
   list.Counter("metastore_slow_disk_hand_overs_total",

@@ -39,9 +39,24 @@ constexpr MutationName<Mutation> kMutations[] = {
     {Mutation::kBootsForgotten, "boots-forgotten"},
 };
 
+constexpr MutationName<Mutation> kServiceMutations[] = {
+    {Mutation::kWatchGapIgnored, "watch-gap-ignored"},
+    {Mutation::kWatchSyncedEarly, "watch-synced-early"},
+    {Mutation::kWatchStartOffByOne, "watch-start-off-by-one"},
+    {Mutation::kWatchBudgetDrops, "watch-budget-drops"},
+    {Mutation::kWatchPlaceForgotten, "watch-place-forgotten"},
+    {Mutation::kWatchProgressBehind, "watch-progress-behind"},
+    {Mutation::kWatchCompactionSilent, "watch-compaction-silent"},
+    {Mutation::kLeaseUnconfirmed, "lease-renewed-unconfirmed"},
+    {Mutation::kCheckpointKept, "checkpoint-not-cleared"},
+    {Mutation::kCheckpointIgnored, "checkpoint-ignored"},
+    {Mutation::kContestGoneIsWon, "contest-gone-is-won"},
+};
+
 }  // namespace
 
 std::span<const MutationName<Mutation>> Mutations() { return kMutations; }
+std::span<const MutationName<Mutation>> ServiceMutations() { return kServiceMutations; }
 
 }  // namespace metastore::server
 

@@ -42,9 +42,23 @@ enum class Mutation : uint8_t {
   kElectionsNotClosed,  // a member that repairs itself votes at once
   kTermsNotAsked,       // the term it begins with is above nobody's
   kBootsForgotten,      // it counts its boots anew
+  // Of watch, lease and lock.
+  kWatchGapIgnored,        // changes behind a gap are taken as if there were none
+  kWatchSyncedEarly,       // catching up ends a revision early
+  kWatchStartOffByOne,     // a watcher gets nothing of the revision it needs next
+  kWatchBudgetDrops,       // what is over a budget is dropped, and the watcher goes on
+  kWatchPlaceForgotten,    // one over its budget goes on from where it was behind before
+  kWatchProgressBehind,    // one that is behind is told that it has everything
+  kWatchCompactionSilent,  // what was compacted is left out without a word
+  kLeaseUnconfirmed,       // a keepalive is answered without asking the others
+  kCheckpointKept,         // a keepalive leaves the checkpoint as it is
+  kCheckpointIgnored,      // a new leader gives each lease its whole time
+  kContestGoneIsWon,       // who loses its predecessor takes itself for the first
 };
 
-// All but kNone; defined with MS_MUTATIONS only.
+// All but kNone, those of the drivers and those of watch, lease and lock; defined with MS_MUTATIONS
+// only.
 std::span<const MutationName<Mutation>> Mutations();
+std::span<const MutationName<Mutation>> ServiceMutations();
 
 }  // namespace metastore::server

@@ -4,7 +4,9 @@
 
 #include <string>
 
+#include "io/base/status.h"
 #include "io/base/time.h"
+#include "io/task.h"
 #include "raft/message.h"
 #include "server/members.h"
 
@@ -30,6 +32,12 @@ class PeerTransport {
   virtual void ExchangeDigest(NodeId peer, std::string digest) = 0;
   // Has the leader, another member, carry out `call`, and returns it.
   virtual void Forward(NodeId leader, MemberCall& call) = 0;
+  // Asks the leader, another member, about leases, and returns its answer (server/lease_rpc.h). One
+  // at a time (CHECKed), over a stream that is kept.
+  // Errors: kUnavailable, kCancelled   no answer: it may not be reached, or EndAskLeases
+  virtual io::Task<StatusOr<std::string>> AskLeases(NodeId leader, std::string questions) = 0;
+  // Ends the question under way, if there is one.
+  virtual void EndAskLeases() = 0;
 };
 
 }  // namespace metastore::server

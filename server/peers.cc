@@ -30,18 +30,6 @@ uint8_t RulesOf(const Config& config) { return config.raft.lease_reads ? kLeaseP
 
 std::string_view ReadModeName(uint8_t rules) { return rules == 0 ? "index" : "lease"; }
 
-// The answer to one frame of a kMembers stream.
-io::Task<StatusOr<std::string>> Ask(net::PeerStream& stream, MemberRpc rpc, std::string request) {
-  Status sent = co_await stream.Send(static_cast<uint16_t>(rpc), request);
-  MS_CO_RETURN_IF_ERROR(sent);
-  StatusOr<net::PeerFrame> answer = co_await stream.Receive();
-  MS_CO_RETURN_IF_ERROR(answer.status());
-  if (answer->type != static_cast<uint16_t>(rpc)) {
-    co_return DataLossError("a peer answered another question");
-  }
-  co_return std::string(answer->body);
-}
-
 io::Task<StatusOr<std::unique_ptr<net::PeerStream>>> DialEndpoint(io::Runtime& runtime,
                                                                   net::PeerEndpoint endpoint,
                                                                   net::PeerHello hello,
@@ -129,6 +117,7 @@ Status Peers::Listen() {
 
 io::Task<void> Peers::Stop() {
   stop_.RequestStop();
+  EndAskLeases();
   co_await server_.Shutdown();
   for (auto& [id, link] : links_) {
     co_await link->Stop();
@@ -268,7 +257,7 @@ io::Task<void> Peers::SendSnapshotTo(PeerMessage message) {
 
 io::Task<Status> Peers::TrySnapshot(const PeerMessage& message) {
   StatusOr<std::unique_ptr<net::PeerStream>> stream =
-      co_await DialMember(message.message.to, net::PeerStreamKind::kSnapshot);
+      co_await DialMember(message.message.to, net::PeerStreamKind::kSnapshot, stop_.token());
   MS_CO_RETURN_IF_ERROR(stream.status());
   const SnapshotSendOptions options{.bytes_per_second_max = config_.peer.snapshot_bytes_per_second};
   Status sent = co_await server::SendSnapshot(runtime_, **stream, snapshots_, message, options,
@@ -378,6 +367,8 @@ io::Task<void> Peers::ServeMembers(net::PeerStream& stream) {
       answered = co_await AnswerTerm(stream);
     } else if (frame->type == static_cast<uint16_t>(MemberRpc::kDigest)) {
       answered = co_await AnswerDigest(stream, frame->body);
+    } else if (frame->type == static_cast<uint16_t>(MemberRpc::kLeases)) {
+      answered = co_await AnswerLeases(stream, frame->body);
     }
     if (!answered.ok()) co_return;
   }
@@ -455,11 +446,12 @@ io::Task<void> Peers::ForwardTo(NodeId leader, MemberCall& call) {
 
 io::Task<Status> Peers::AskLeader(NodeId leader, MemberCall& call) {
   StatusOr<std::unique_ptr<net::PeerStream>> stream =
-      co_await DialMember(leader, net::PeerStreamKind::kMembers);
+      co_await DialMember(leader, net::PeerStreamKind::kMembers, stop_.token());
   MS_CO_RETURN_IF_ERROR(stream.status());
   std::string request =
       EncodeMemberChangeRequest({.op = call.op, .request = call.id, .member = call.member});
-  StatusOr<std::string> answer = co_await Ask(**stream, MemberRpc::kChange, std::move(request));
+  StatusOr<std::string> answer =
+      co_await AskMember(**stream, MemberRpc::kChange, std::move(request));
   (*stream)->Close();
   MS_CO_RETURN_IF_ERROR(answer.status());
   StatusOr<MemberChangeReply> reply = DecodeMemberChangeReply(*answer);
@@ -491,9 +483,10 @@ io::Task<void> Peers::ExchangeDigestWith(NodeId peer, std::string digest) {
 
 io::Task<Status> Peers::AskDigest(NodeId peer, std::string digest) {
   StatusOr<std::unique_ptr<net::PeerStream>> stream =
-      co_await DialMember(peer, net::PeerStreamKind::kMembers);
+      co_await DialMember(peer, net::PeerStreamKind::kMembers, stop_.token());
   MS_CO_RETURN_IF_ERROR(stream.status());
-  StatusOr<std::string> answer = co_await Ask(**stream, MemberRpc::kDigest, std::move(digest));
+  StatusOr<std::string> answer =
+      co_await AskMember(**stream, MemberRpc::kDigest, std::move(digest));
   (*stream)->Close();
   MS_CO_RETURN_IF_ERROR(answer.status());
   if (stop_.stopped() || answer->empty()) co_return OkStatus();
@@ -501,7 +494,8 @@ io::Task<Status> Peers::AskDigest(NodeId peer, std::string digest) {
 }
 
 io::Task<StatusOr<std::unique_ptr<net::PeerStream>>> Peers::DialMember(NodeId peer,
-                                                                       net::PeerStreamKind kind) {
+                                                                       net::PeerStreamKind kind,
+                                                                       io::StopToken stop) {
   const Member* member = members_.Find(peer);
   Status last = UnavailableError("no address is known of ", absl::Hex(peer.value()));
   if (member == nullptr) co_return last;
@@ -509,7 +503,7 @@ io::Task<StatusOr<std::unique_ptr<net::PeerStream>>> Peers::DialMember(NodeId pe
   options.silence_max = kRpcTimeout * 2;
   // Snapshot files are compressed already, and their last sync may take a while.
   if (kind == net::PeerStreamKind::kSnapshot) options = {.silence_max = kSnapshotSilence};
-  options.stop = stop_.token();
+  options.stop = stop;
   const std::vector<net::PeerEndpoint> endpoints = EndpointsOf(member->peer_urls);
   for (const net::PeerEndpoint& endpoint : endpoints) {
     StatusOr<std::unique_ptr<net::PeerStream>> stream =
@@ -537,7 +531,7 @@ io::Task<StatusOr<TermAnswer>> AskForTerm(io::Runtime& runtime, const Config& co
     problem = stream.status();
     if (problem.code() == StatusCode::kPermissionDenied) break;
     if (!stream.ok()) continue;
-    StatusOr<std::string> answer = co_await Ask(**stream, MemberRpc::kTerm, "");
+    StatusOr<std::string> answer = co_await AskMember(**stream, MemberRpc::kTerm, "");
     (*stream)->Close();
     if (answer.ok()) co_return DecodeTermAnswer(*answer);
     problem = answer.status();
@@ -557,13 +551,15 @@ io::Task<StatusOr<ClusterPicture>> AskForMembers(io::Runtime& runtime,
         co_await DialEndpoint(runtime, endpoint, hello, options);
     Status failed = stream.status();
     if (stream.ok()) {
-      StatusOr<std::string> answer = co_await Ask(**stream, MemberRpc::kList, "");
+      StatusOr<std::string> answer = co_await AskMember(**stream, MemberRpc::kList, "");
       (*stream)->Close();
       failed = answer.status();
       if (answer.ok()) {
         StatusOr<MemberList> list = DecodeMemberList(*answer);
-        if (list.ok()) co_return ClusterPicture{list->cluster, std::move(list->members)};
-        failed = list.status();
+        // One that has just restarted may have applied nothing yet.
+        const bool knows = list.ok() && !list->members.all().empty();
+        if (knows) co_return ClusterPicture{list->cluster, std::move(list->members)};
+        failed = list.ok() ? UnavailableError("it knows no member yet") : list.status();
       }
     }
     problems += Concat(problems.empty() ? "" : "; ", endpoint.host, ":", endpoint.port, ": ",

@@ -58,6 +58,8 @@ class Peers final : public PeerTransport, private net::PeerHandler, private net:
   MonoTime UpSince(NodeId peer) const override;
   void ExchangeDigest(NodeId peer, std::string digest) override;
   void Forward(NodeId leader, MemberCall& call) override;
+  io::Task<StatusOr<std::string>> AskLeases(NodeId leader, std::string questions) override;
+  void EndAskLeases() override;
 
   // The links and the port, on /metrics.
   void AddMetrics(io::MetricList& list) const;
@@ -83,7 +85,11 @@ class Peers final : public PeerTransport, private net::PeerHandler, private net:
   io::Task<void> ForwardTo(NodeId leader, MemberCall& call);
   io::Task<Status> AskLeader(NodeId leader, MemberCall& call);
   io::Task<StatusOr<std::unique_ptr<net::PeerStream>>> DialMember(NodeId peer,
-                                                                  net::PeerStreamKind kind);
+                                                                  net::PeerStreamKind kind,
+                                                                  io::StopToken stop);
+  // --- peers_leases.cc
+  io::Task<Status> AnswerLeases(net::PeerStream& stream, std::string_view questions);
+  io::Task<StatusOr<std::string>> AskOnLine(std::string questions);
   io::Task<void> Retire(std::unique_ptr<net::PeerLink> link);
   net::PeerHello HelloTo(NodeId peer, net::PeerStreamKind kind) const;
   uint8_t OwnRules() const;
@@ -105,6 +111,13 @@ class Peers final : public PeerTransport, private net::PeerHandler, private net:
   std::vector<NodeId> snapshots_to_;  // members that one is on its way to
   std::vector<NodeId> digests_to_;    // members that are being told a digest
   size_t forwards_ = 0;
+  struct {
+    NodeId to;
+    std::unique_ptr<io::StopSource> stop;     // of the stream, also while it is being made
+    std::unique_ptr<net::PeerStream> stream;  // kept between questions
+    bool asking = false;
+    bool ended = false;  // the question under way is to end
+  } lease_line_;
   PeersStats stats_;
   io::StopSource stop_;
   io::Gate gate_;
@@ -129,8 +142,8 @@ struct ClusterPicture {
 // The endpoints behind peer URLs; those that are none are left out.
 std::vector<net::PeerEndpoint> EndpointsOf(const std::vector<std::string>& peer_urls);
 // Asks the members behind `endpoints`, in turn, who belongs to the cluster: for one that wants to
-// join and knows neither the cluster's id nor its own, or knows no address.
-// Errors: kUnavailable  none of them answers, or `stop`; names each and why
+// join and knows neither the cluster's id nor its own, or knows no address. Somebody is named.
+// Errors: kUnavailable  none of them answers, or knows any, or `stop`; names each and why
 io::Task<StatusOr<ClusterPicture>> AskForMembers(io::Runtime& runtime,
                                                  std::vector<net::PeerEndpoint> endpoints,
                                                  io::StopToken stop);

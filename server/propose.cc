@@ -11,7 +11,7 @@ io::Task<WriteResult> Propose(Edge& edge, const net::GrpcRequest& request, Write
     co_return ToStatus(errors::kRequestTooLarge);
   }
   ProposeCall call(edge.runtime(), edge.state().core(), edge.group());
-  call.terms = edge.TermsOf(request);
+  call.terms = write.terms.has_value() ? *write.terms : edge.TermsOf(request);
   call.id = write.id;
   call.command = std::move(write.command);
   call.op = write.op;

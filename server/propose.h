@@ -1,6 +1,8 @@
 // One replicated write of a client's, from its edge core: on the way to the state core and back.
 #pragma once
 
+#include <optional>
+
 #include "server/authorise.h"
 #include "server/edge.h"
 #include "server/state_calls.h"
@@ -12,6 +14,7 @@ struct Write {
   raft::Payload command;
   uint64_t quota_cost_bytes = 0;          // ProposeCall's
   const engine::CommandOp* op = nullptr;  // set where the answer needs reads; outlives the write
+  std::optional<CallTerms> terms;         // nothing: those of the request
 };
 
 // Of a new command.

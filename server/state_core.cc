@@ -80,6 +80,14 @@ io::Task<Status> StateCore::Start() {
   group_ =
       std::make_unique<Group>(runtime_, *log_, *engine_, *snapshots_, *peers_, std::move(options));
   peers_->Attach(*group_);
+  changes_.Add(group_->leases().lessor());
+  watches_ = std::make_unique<WatchHub>(runtime_, *engine_, [this] {
+    return WatchMember{.term = group_->term(),
+                       .has_leader = group_->leader() != raft::kNobody,
+                       .fenced = group_->fenced()};
+  });
+  changes_.Add(*watches_);
+  engine_->SetListener(&changes_);
   const bool new_log = log_->created();
   Status started = co_await group_->Start(bootstrap_);
   if (started.code() == StatusCode::kDataLoss && !new_log) {
@@ -178,7 +186,8 @@ io::Task<Status> StateCore::AskCluster() {
                                     ": add it first (member add), with the same URLs");
 }
 
-// After a restart: until the leader reaches this member, or a member tells where the others are.
+// After a restart: until the leader reaches this member. Whoever tells where the others are may
+// know some of them only, or where they were.
 io::Task<void> StateCore::FindCluster() {
   bool told = false;
   while (!stop_.stopped() && group_->members().all().empty()) {
@@ -186,9 +195,7 @@ io::Task<void> StateCore::FindCluster() {
     if (stop_.stopped() || !group_->members().all().empty()) co_return;
     if (asked.ok()) {
       peers_->Follow(known_);
-      co_return;
-    }
-    if (!std::exchange(told, true)) {
+    } else if (!std::exchange(told, true)) {
       runtime_.log().Warn("waiting for another member of the cluster",
                           {{"error", asked.ToString()}});
     }
@@ -342,6 +349,7 @@ GroupOptions StateCore::MakeGroupOptions() {
   options.batch = config_.storage.batch;
   options.quota_bytes = QuotaOf(config_.request.quota_bytes);
   options.digest_every = config_.raft.corrupt_check_time;
+  options.lease_checkpoint_interval = config_.raft.lease_checkpoint_interval;
   options.data_dir = config_.member.data_dir;
   options.self.id = identity_.member;
   options.self.name = config_.member.name;
@@ -358,6 +366,7 @@ void StateCore::AddMetrics(io::MetricList& list) const {
   AddGroupMetrics(*group_, list);
   AddLogMetrics(*log_, list);
   peers_->AddMetrics(list);
+  watches_->AddMetrics(list);
 }
 
 io::Task<void> StateCore::TickLoop() {
@@ -390,6 +399,8 @@ io::Task<void> StateCore::Stop() {
   if (group_ != nullptr) {
     co_await group_->Drain();
   }
+  if (engine_ != nullptr) engine_->SetListener(nullptr);
+  watches_.reset();
   group_.reset();
   peers_.reset();
   snapshots_.reset();

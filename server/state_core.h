@@ -11,12 +11,14 @@
 #include "engine/snapshot_store.h"
 #include "io/gate.h"
 #include "io/runtime.h"
+#include "server/change_fanout.h"
 #include "server/config.h"
 #include "server/edge.h"
 #include "server/group.h"
 #include "server/log_repair.h"
 #include "server/membership.h"
 #include "server/peers.h"
+#include "server/watch_hub.h"
 #include "wal/log.h"
 
 namespace metastore::server {
@@ -37,6 +39,7 @@ class StateCore final {
   // After a successful Start.
   Group& group() { return *group_; }
   Peers& peers() { return *peers_; }
+  WatchHub& watches() { return *watches_; }
   const Identity& identity() const { return identity_; }
   void AddMetrics(io::MetricList& list) const;
   const Status& log_poisoned() const { return log_->poisoned(); }
@@ -70,6 +73,8 @@ class StateCore final {
   std::unique_ptr<wal::FlushRing> flush_ring_;  // null: there is no memory for it
   std::unique_ptr<wal::Log> log_;
   std::unique_ptr<engine::Engine> engine_;
+  ChangeFanout changes_;  // the engine's listener
+  std::unique_ptr<WatchHub> watches_;
   std::unique_ptr<engine::SnapshotStore> snapshots_;
   std::unique_ptr<Peers> peers_;
   std::unique_ptr<Group> group_;

@@ -25,6 +25,18 @@ inline std::vector<std::string> SplitList(const std::string& text) {
   return parts;
 }
 
+// Empty: not a list of ports.
+inline std::vector<uint16_t> PortsOf(const std::string& list) {
+  std::vector<uint16_t> ports;
+  for (const std::string& part : SplitList(list)) {
+    char* end = nullptr;
+    const unsigned long port = std::strtoul(part.c_str(), &end, 10);
+    if (part.empty() || *end != '\0' || port == 0 || port > 65535) return {};
+    ports.push_back(static_cast<uint16_t>(port));
+  }
+  return ports;
+}
+
 class CommandLine final {
  public:
   // `usage` is printed for --help and after a mistake, both of which end the program.

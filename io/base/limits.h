@@ -43,9 +43,22 @@ inline constexpr size_t kVotersMax = 15;  // members that vote in one configurat
 inline constexpr size_t kProposalsMax = 16384;  // client writes between admission and answer
 inline constexpr size_t kProposalsBytesMax = 64 * kMiB;  // and their bytes
 inline constexpr size_t kReadsMax = 16384;        // linearizable reads waiting for a read index
+inline constexpr size_t kLeaseCallsMax = 16384;   // batches of keepalives waiting for the leader
 inline constexpr size_t kConnectionsMax = 20000;  // client connections of one node
 inline constexpr uint64_t kRequestBytesDefault = 1572864;  // --max-request-bytes, as etcd's
 inline constexpr uint64_t kTxnOpsDefault = 128;            // --max-txn-ops, as etcd's
+// Watch: from the state core to an edge core, under way; behind it, the edge reads history.
+inline constexpr size_t kWatchFeedBatchesMax = 256;
+inline constexpr size_t kWatchFeedBytesMax = 16 * kMiB;
+// Queued for a watcher, and for all of one stream; more than one delivery of events only below it.
+// A thousand clients that never read hold 128 MiB at most.
+inline constexpr size_t kWatcherQueuedBytesMax = 128 * kKiB;
+inline constexpr size_t kWatchSessionQueuedBytesMax = kMiB;
+// Changes that go on together, live or from history, if a single revision has no more.
+inline constexpr size_t kWatchBatchBytes = kWatcherQueuedBytesMax / 2;
+inline constexpr size_t kWatchRecentReads = 64;   // of history, that an edge keeps for others
+inline constexpr size_t kWatchAnswersMax = 1024;  // to creations and cancels, queued for one stream
+inline constexpr size_t kWatchersOfSessionMax = 1'000'000;
 
 // --- engine
 // -------------------------------------------------------------------------------------------------

@@ -176,6 +176,8 @@ class SimDisk final {
   // The next operation that `fault` can befall, and whose path contains `path_part`, meets it;
   // `skip` such are let by.
   void FailNext(SimFault fault, std::string path_part = "", uint64_t skip = 0);
+  // What FailNext has asked for, and has not come to pass, will not.
+  void FailNoMore() { scripted_.clear(); }
   // How often it has happened.
   uint64_t fault_hits(SimFault fault) const { return hits_[static_cast<size_t>(fault)]; }
   // One bit flips at rest, now.

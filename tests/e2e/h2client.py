@@ -253,11 +253,56 @@ class Reply:
         """The one message of a unary answer."""
         return self.body[5:]
 
+    def take_message(self):
+        """The first whole message of a streaming answer, taken off the body; None without one."""
+        if len(self.body) < 5:
+            return None
+        size = struct.unpack(">I", self.body[1:5])[0]
+        if len(self.body) - 5 < size:
+            return None
+        message, self.body = self.body[5 : 5 + size], self.body[5 + size :]
+        return message
+
     def __repr__(self):
         return (
             f"<http {self.http_status} grpc {self.status} {self.message!r} reset {self.reset} "
             f"{len(self.body)} bytes>"
         )
+
+
+class Stream:
+    """A call with a stream of messages both ways, on a connection that holds nothing else that
+    waits."""
+
+    def __init__(self, connection, path, extra=()):
+        self.connection = connection
+        self.id = connection.start(path, b"", extra, end=False, raw_body=b"")
+        self.reply = connection.replies[self.id]
+
+    def send(self, *messages):
+        """All in one frame."""
+        payload = b"".join(grpc_message(message) for message in messages)
+        self.connection.write(self.id, payload)
+
+    def receive(self, timeout=10.0):
+        """The next message; None when the call has ended or nothing came in time."""
+        deadline = time.monotonic() + timeout
+        while (message := self.reply.take_message()) is None:
+            left = deadline - time.monotonic()
+            if self.reply.done or left <= 0:
+                return None
+            try:
+                self.connection.poll(left)
+            except TimeoutError:
+                return None
+        return message
+
+    def half_close(self):
+        self.connection.write(self.id, b"", end=True)
+
+    def end(self, timeout=10.0):
+        """Waits for the end of the call; gives the reply with its status."""
+        return self.connection.finish(self.id, timeout)
 
 
 class Connection:
@@ -359,6 +404,14 @@ class Connection:
 
     def call(self, path, body, extra=(), timeout=None):
         return self.finish(self.start(path, body, extra), timeout)
+
+    def write(self, stream, payload, end=False):
+        """More bytes on a stream that start(end=False) began; the windows must have room."""
+        self.send_window -= len(payload)
+        self.stream_windows[stream] -= len(payload)
+        if min(self.send_window, self.stream_windows[stream]) < 0:
+            raise ProtocolError("the peer grants no room for this")
+        self.send(frame(DATA, END_STREAM if end else 0, stream, payload))
 
     def put(self, key, value, timeout=None):
         return self.call("/etcdserverpb.KV/Put", put_request(key, value), timeout=timeout)

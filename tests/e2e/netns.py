@@ -3,18 +3,32 @@ of the machine's own network is touched. Each host has an address on the bridge,
 
 Needs root and iproute2; `missing()` says what is not there. What a thread does inside() a host
 happens on that host: sockets it opens and processes it starts stay there.
+
+Links get worse by the kernel's netem where it has that; else by a process that carries their frames
+between two tap devices (relay.py), which a link passes only while it is bad.
 """
 import contextlib
 import ctypes
+import fcntl
+import json
 import os
 import shutil
+import struct
 import subprocess
+import sys
+from pathlib import Path
 
 from cluster import Member
 
 CLONE_NEWNET = 0x40000000
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 # A link that takes 16 KiB at once and 250,000 bytes a second; for shape().
 NARROW = ("tbf", "rate", "2mbit", "burst", "16kb", "latency", "200ms")
+NOTHING_PASSES = ("pfifo", "limit", "0")
+# Qualities for worsen(): delays in milliseconds, the rest in percent of the packets.
+LONG = {"delay_ms": 60, "jitter_ms": 20, "loss": 1}
+LOSSY = {"delay_ms": 2, "loss": 8}
+JUMBLED = {"delay_ms": 20, "jitter_ms": 10, "reorder": 25, "duplicate": 5}
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -36,15 +50,13 @@ def missing():
 
 
 def no_delay():
-    """Why a link cannot be given a delay here, or None."""
-    if shutil.which("tc") is None:
-        return "tc is not installed (package iproute2)"
+    """Why a link cannot be made long, lossy or jumbled here, or None."""
     try:
         with Network("probe", 1) as network:
-            network.hosts[0].shape("netem", "delay", "1ms")
+            network.hosts[0].worsen(out=LONG, into=LONG)
             return None
     except OSError as error:
-        return f"no netem: {error}"
+        return f"neither netem nor tap devices: {error}"
 
 
 class Host:
@@ -53,40 +65,140 @@ class Host:
         self.namespace = f"{network.prefix}{number}"
         self.address = f"10.213.77.{number}"
         self.port = f"p{number}"  # its end of the link, on the bridge
+        self.relay = None
 
-    @contextlib.contextmanager
     def inside(self):
-        back = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        try:
-            there = os.open(f"/run/netns/{self.namespace}", os.O_RDONLY)
-            try:
-                _enter(there)
-            finally:
-                os.close(there)
-            try:
-                yield
-            finally:
-                _enter(back)
-        finally:
-            os.close(back)
+        return _inside(self.namespace)
 
     def cut(self):
         """Nothing gets through its link from now on; nobody is told."""
-        run("ip", "-n", self.network.bridge, "link", "set", self.port, "nomaster")
+        self._link("nomaster")
 
     def heal(self):
-        run("ip", "-n", self.network.bridge, "link", "set", self.port, "master", "bridge")
+        self._link("master", "bridge")
+
+    def isolate(self, on):
+        """Isolated hosts do not reach each other, while all others and they do."""
+        self._link("type", "bridge_slave", "isolated", "on" if on else "off")
+
+    def _link(self, *options):
+        run("ip", "-n", self.network.bridge, "link", "set", self.port, *options)
 
     def shape(self, *discipline):
         """tc's queueing discipline on both ends of its link."""
-        self._qdisc("replace", *discipline)
+        for way in ("out", "into"):
+            self._qdisc("replace", way, *discipline)
+
+    def mute(self):
+        """Nothing that it sends arrives."""
+        self._qdisc("replace", "out", *NOTHING_PASSES)
+
+    def deafen(self):
+        """Nothing that is sent to it arrives."""
+        self._qdisc("replace", "into", *NOTHING_PASSES)
+
+    def worsen(self, out=None, into=None):
+        """The quality of its link in each direction (LONG and the like); None: as it was made."""
+        if self.network.has_netem():
+            self.unshape()
+            for way, quality in (("out", out), ("into", into)):
+                if quality is not None:
+                    self._qdisc("replace", way, "netem", *_netem_words(quality))
+            return
+        if self.relay is None:
+            self.relay = Relay(self)
+        self.relay.set(out or {}, into or {})
+        self._link("master", self.relay.side)
 
     def unshape(self):
-        self._qdisc("del")
+        """Undoes shape, mute, deafen and worsen."""
+        for way in ("out", "into"):
+            with contextlib.suppress(OSError):  # this direction had none
+                self._qdisc("del", way)
+        if self.relay is not None:
+            self.heal()
 
-    def _qdisc(self, verb, *discipline):
-        for namespace, device in ((self.namespace, "eth0"), (self.network.bridge, self.port)):
-            run("tc", "-n", namespace, "qdisc", verb, "dev", device, "root", *discipline)
+    def _qdisc(self, verb, way, *discipline):
+        namespace, device = self.namespace, "eth0"
+        if way == "into":
+            namespace, device = self.network.bridge, self.port
+        run("tc", "-n", namespace, "qdisc", verb, "dev", device, "root", *discipline)
+
+
+def _netem_words(quality):
+    words = ["delay", f"{quality.get('delay_ms', 0)}ms", f"{quality.get('jitter_ms', 0)}ms"]
+    for name in ("loss", "duplicate", "reorder"):
+        if name in quality:
+            words += [name, f"{quality[name]}%"]
+    return words
+
+
+class Relay:
+    """A process on the way from a host's port to the bridge: the port moves to a small bridge of
+    its own, `side`, while the link is bad."""
+
+    def __init__(self, host):
+        number = host.number
+        self.side = f"side{number}"
+        bridge = ["ip", "-n", host.network.bridge, "link"]
+        taps = []
+        try:
+            with host.network.inside_bridge():
+                taps = [_tap(f"near{number}"), _tap(f"far{number}")]
+            run(*bridge, "add", self.side, "type", "bridge")
+            run(*bridge, "set", self.side, "up")
+            for device, master in ((f"near{number}", self.side), (f"far{number}", "bridge")):
+                run(*bridge, "set", device, "master", master)
+                run(*bridge, "set", device, "up")
+            script = Path(__file__).parent / "relay.py"
+            self.process = subprocess.Popen(
+                [sys.executable, str(script), *map(str, taps)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=taps,
+                text=True,
+            )
+        finally:
+            for tap in taps:
+                os.close(tap)
+        self.process.stdout.readline()  # ready
+
+    def set(self, out, into):
+        self.process.stdin.write(json.dumps({"out": out, "in": into}) + "\n")
+        self.process.stdin.flush()
+
+    def close(self):
+        with self.process:  # closes its pipes and waits for it
+            pass
+
+
+def _tap(name):
+    """A tap device in the namespace of this thread; it is there while its descriptor is open."""
+    descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        request = struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI)
+        fcntl.ioctl(descriptor, TUNSETIFF, request)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextlib.contextmanager
+def _inside(namespace):
+    back = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+        try:
+            _enter(there)
+        finally:
+            os.close(there)
+        try:
+            yield
+        finally:
+            _enter(back)
+    finally:
+        os.close(back)
 
 
 def _enter(descriptor):
@@ -114,6 +226,7 @@ class Network:
         self.bridge = self.prefix + "bridge"
         self.hosts = [Host(self, number) for number in range(1, count + 1)]
         self.made = []
+        self.netem = None  # whether the kernel has it; not known yet
         try:
             self._make()
         except OSError:
@@ -137,7 +250,23 @@ class Network:
             run(*inner, "link", "set", "eth0", "up")
             host.heal()
 
+    def inside_bridge(self):
+        return _inside(self.bridge)
+
+    def has_netem(self):
+        if self.netem is None:
+            on_loopback = ["tc", "-n", self.bridge, "qdisc", "replace", "dev", "lo", "root"]
+            try:
+                run(*on_loopback, "netem", "delay", "0ms")
+                self.netem = True
+            except OSError:
+                self.netem = False
+        return self.netem
+
     def close(self):
+        for host in self.hosts:
+            if host.relay is not None:
+                host.relay.close()
         for namespace in self.made:
             subprocess.run(["ip", "netns", "del", namespace], capture_output=True, timeout=20)
         self.made = []

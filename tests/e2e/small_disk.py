@@ -1,4 +1,5 @@
 """A small ext4 file system in a file, for disks that get full. Needs the right to mount."""
+import errno
 import os
 import shutil
 import subprocess
@@ -11,8 +12,8 @@ class SmallDisk:
     """Mounted below the test's directory until the test ends; skips the test without the right.
     At the end the test's nodes are killed first, so that nobody holds it."""
 
-    def __init__(self, test, mib):
-        image = test.directory / "disk.img"
+    def __init__(self, test, mib, name="disk"):
+        image = test.directory / f"{name}.img"
         mount = tempfile.mkdtemp(prefix="mount-", dir=test.directory)
         with open(image, "wb") as file:
             file.truncate(mib << 20)
@@ -43,11 +44,13 @@ class SmallDisk:
         return left.f_bavail * left.f_frsize
 
     def fill(self, left_bytes):
-        """Takes all space but so much."""
-        size = self.free_bytes() - left_bytes
-        if size > 0:
-            with open(self.ballast, "wb") as file:
-                os.posix_fallocate(file.fileno(), 0, size)
+        """Takes all space but so much; less is left where others write meanwhile."""
+        with open(self.ballast, "wb") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, max(1, self.free_bytes() - left_bytes))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
 
     def make_room(self):
         self.ballast.unlink()

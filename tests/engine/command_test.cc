@@ -91,6 +91,8 @@ std::vector<Golden> Goldens() {
       {"compact", CompactOp{.revision = Revision(300), .physical = true}, "0400" + tail + "01d804"},
       {"lease grant", LeaseGrantOp{.lease = LeaseId(1), .ttl_seconds = 60}, "0500" + tail + "0278"},
       {"lease revoke", LeaseRevokeOp{.lease = LeaseId(2)}, "0600" + tail + "04"},
+      {"checkpoint", LeaseCheckpointOp{.checkpoints = {{LeaseId(2), 150}, {LeaseId(-1), 0}}},
+       "0700" + tail + "0204ac020100"},
   };
 }
 
@@ -186,7 +188,7 @@ TEST(CommandTest, EveryTruncationIsMalformed) {
 TEST(CommandTest, UnknownFormatKindAndHeaderFlagsAreUnimplemented) {
   const std::string good = EncodeCommand(Of(SomePut()));
   for (const auto& [at, value] :
-       std::vector<std::pair<size_t, char>>{{0, 2}, {1, 0}, {1, 7}, {2, 4}}) {
+       std::vector<std::pair<size_t, char>>{{0, 2}, {1, 0}, {1, 8}, {2, 4}}) {
     std::string bad = good;
     bad[at] = value;
     EXPECT_EQ(DecodeCommand(bad).status().code(), StatusCode::kUnimplemented) << at;

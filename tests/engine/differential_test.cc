@@ -325,8 +325,8 @@ class Differential {
       const HistoryResult result = box_->Await((*box_)->History(query));
       ASSERT_EQ(result.outcome, Outcome::kOk);
       ASSERT_GT(result.next.value(), next);
-      for (const HistoryEvent& event : result.events) {
-        got.push_back({event.event.kind == EventKind::kPut, ToModel(event.event.kv)});
+      for (const Event& event : result.events) {
+        got.push_back({event.kind == EventKind::kPut, ToModel(event.kv)});
       }
       next = result.next.value();
     }

@@ -132,9 +132,9 @@ TEST_P(DigestTest, OneChangedByteShowsInItsRangeAlone) {
   query.events_max = 1'000'000;
   bool found = false;
   const HistoryResult history = box_.Await(box_->History(query));
-  for (const HistoryEvent& event : history.events) {
-    const bool is_it = event.event.kv.value.view() == "v200";
-    found = found || (is_it && event.event.kv.mod_revision <= span.last);
+  for (const Event& event : history.events) {
+    const bool is_it = event.kv.value.view() == "v200";
+    found = found || (is_it && event.kv.mod_revision <= span.last);
   }
   EXPECT_TRUE(found);
 }

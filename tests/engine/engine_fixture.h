@@ -116,6 +116,9 @@ class EngineBox final {
     return Apply(LeaseGrantOp{.lease = LeaseId(lease), .ttl_seconds = ttl});
   }
   ApplyResult Revoke(int64_t lease) { return Apply(LeaseRevokeOp{.lease = LeaseId(lease)}); }
+  ApplyResult Checkpoint(std::vector<LeaseCheckpoint> checkpoints) {
+    return Apply(LeaseCheckpointOp{.checkpoints = std::move(checkpoints)});
+  }
 
   // --- reading --------------------------------------------------------------------------------
   RangeResult Range(const RangeOp& range) {
@@ -156,10 +159,10 @@ class EngineBox final {
   // "2+a 3-a": revision, put or delete, key.
   static std::string JoinEvents(const HistoryResult& result) {
     std::string joined;
-    for (const HistoryEvent& event : result.events) {
+    for (const Event& event : result.events) {
       if (!joined.empty()) joined += ' ';
-      joined += Concat(event.event.kv.mod_revision.value(),
-                       event.event.kind == EventKind::kPut ? "+" : "-", event.event.kv.key.view());
+      joined += Concat(event.kv.mod_revision.value(), event.kind == EventKind::kPut ? "+" : "-",
+                       event.kv.key.view());
     }
     return joined;
   }

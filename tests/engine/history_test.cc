@@ -18,7 +18,7 @@ TEST_P(HistoryTest, EventsHaveEtcdsFields) {
   box_.Delete("a");
   const HistoryResult result = box_.History(2);
   ASSERT_EQ(result.events.size(), 3u);
-  const Event& put = result.events[1].event;
+  const Event& put = result.events[1];
   EXPECT_EQ(put.kind, EventKind::kPut);
   EXPECT_EQ(put.kv.key.view(), "a");
   EXPECT_EQ(put.kv.value.view(), "2");
@@ -26,7 +26,7 @@ TEST_P(HistoryTest, EventsHaveEtcdsFields) {
   EXPECT_EQ(put.kv.mod_revision, Revision(3));
   EXPECT_EQ(put.kv.version, 2);
   EXPECT_EQ(put.kv.lease, LeaseId(3));
-  const Event& deletion = result.events[2].event;
+  const Event& deletion = result.events[2];
   EXPECT_EQ(deletion.kind, EventKind::kDelete);
   EXPECT_EQ(deletion.kv.key.view(), "a");
   EXPECT_EQ(deletion.kv.mod_revision, Revision(4));
@@ -99,16 +99,16 @@ TEST_P(HistoryTest, PreviousPairIsAsOfTheRevisionBefore) {
   query.prev_kv = true;
   const HistoryResult result = Read(query);
   ASSERT_EQ(result.events.size(), 5u);
-  EXPECT_FALSE(result.events[0].prev.has_value());
-  EXPECT_EQ(result.events[1].prev->value.view(), "1");
-  EXPECT_EQ(result.events[2].prev->value.view(), "2");
-  EXPECT_EQ(result.events[3].prev->value.view(), "2");
-  EXPECT_EQ(result.events[4].prev->value.view(), "3");
-  EXPECT_EQ(result.events[4].prev->mod_revision, Revision(4));
+  EXPECT_FALSE(result.events[0].previous.has_value());
+  EXPECT_EQ(result.events[1].previous->value.view(), "1");
+  EXPECT_EQ(result.events[2].previous->value.view(), "2");
+  EXPECT_EQ(result.events[3].previous->value.view(), "2");
+  EXPECT_EQ(result.events[4].previous->value.view(), "3");
+  EXPECT_EQ(result.events[4].previous->mod_revision, Revision(4));
   box_.Compact(3);
   query.from = Revision(3);
-  EXPECT_FALSE(Read(query).events[0].prev.has_value());  // revision 2 is compacted
-  EXPECT_TRUE(Read(query).events[1].prev.has_value());
+  EXPECT_FALSE(Read(query).events[0].previous.has_value());  // revision 2 is compacted
+  EXPECT_TRUE(Read(query).events[1].previous.has_value());
 }
 
 TEST_P(HistoryTest, LongFilteredHistoryTakesSeveralSteps) {
@@ -132,6 +132,9 @@ class Recorder final : public ChangeListener {
     heard += Concat("grant", lease.id.value(), " ");
   }
   void OnLeaseRevoked(LeaseId lease) override { heard += Concat("revoke", lease.value(), " "); }
+  void OnLeaseCheckpointed(const LeaseInfo& lease) override {
+    heard += Concat("checkpoint", lease.id.value(), "=", lease.remaining_seconds, " ");
+  }
   void OnCompacted(Revision revision) override {
     heard += Concat("compact", revision.value(), " ");
   }
@@ -149,10 +152,11 @@ TEST_P(HistoryTest, ListenerHearsEveryAppliedChangeInOrder) {
   box_.Apply(TxnOf({}, {PutOf("b", "1"), DeleteOf("before")}));
   box_.Delete("nothing");
   box_.Put("x", "1", LeaseId(9));  // refused
+  box_.Checkpoint({{LeaseId(5), 7}, {LeaseId(9), 7}});
   box_.Revoke(5);
   box_.Compact(3);
   box_.ApplyBytes("malformed");
-  EXPECT_EQ(recorder.heard, "grant5 3+a 4+b 4-before 5-a revoke5 compact3 ");
+  EXPECT_EQ(recorder.heard, "grant5 3+a 4+b 4-before checkpoint5=7 5-a revoke5 compact3 ");
   recorder.heard.clear();
   const std::string stream = box_.Snapshot();
   ASSERT_TRUE(box_.Restore(stream).ok());

@@ -26,6 +26,10 @@ void Fill(Engine& engine) {
   grant.op = LeaseGrantOp{.lease = LeaseId(1), .ttl_seconds = 1};
   const std::string command = EncodeCommand(grant);
   engine.Apply({.index = LogIndex(++index), .command = command});
+  Command checkpoint;
+  checkpoint.op = LeaseCheckpointOp{.checkpoints = {{LeaseId(1), 1}, {LeaseId(2), 1}}};
+  const std::string second = EncodeCommand(checkpoint);
+  engine.Apply({.index = LogIndex(++index), .command = second});
 }
 
 void One(std::string_view bytes) {

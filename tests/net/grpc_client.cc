@@ -59,8 +59,17 @@ io::Task<Status> GrpcClient::Connect(io::Address address, MonoTime deadline) {
   co_return OkStatus();
 }
 
+void GrpcClient::Release() {
+  held_ = false;
+  released_.NotifyAll();
+}
+
 io::Task<void> GrpcClient::ReadLoop() {
   while (connected_) {
+    if (held_) {
+      co_await released_.Wait();
+      continue;
+    }
     StatusOr<io::ReceivedBytes> received = co_await socket_->Receive();
     if (!received.ok() || received->end_of_stream()) break;
     const bool alive = http2_.Feed(received->view());
@@ -88,6 +97,7 @@ io::Task<void> GrpcClient::WriteLoop() {
 void GrpcClient::Lost() {
   connected_ = false;
   socket_->Close();
+  Release();
   wake_.NotifyAll();
   changed_.NotifyAll();
 }

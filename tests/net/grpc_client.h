@@ -65,6 +65,9 @@ class GrpcClient final {
                                                          const Metadata& metadata);
   // Ends the connection and its tasks; calls under way end with kUnavailable.
   io::Task<void> Close();
+  // Nothing is received until it is released, as by a client that does not come to read.
+  void Hold() { held_ = true; }
+  void Release();
 
   // Of the call that ended last; valid until the next one ends.
   const HeaderList& last_trailers() const { return last_trailers_; }
@@ -86,6 +89,8 @@ class GrpcClient final {
   std::unique_ptr<io::Socket> socket_;
   HeaderList last_trailers_;
   bool connected_ = false;
+  bool held_ = false;
+  io::Signal released_;
   io::Signal wake_;     // of the writer
   io::Signal changed_;  // a stream, or the connection
   io::Gate gate_;

@@ -248,6 +248,7 @@ TEST_F(ConfigTest, ValuesOutOfRangeAreRefused) {
                {"--listen-client-urls=http://127.0.0.1:1", "--advertise-client-urls is required"},
                {"--quota-backend-bytes=2GiB", "expected a number"},
                {"--spin=5us", "expected true or false"},
+               {"--watch-progress-notify-interval=99ms", "must be at least 100 ms"},
                {"--grpc-keepalive-interval=5", "expected a duration"}};
   for (const auto& one : cases) {
     SCOPED_TRACE(one.flag);
@@ -260,14 +261,14 @@ TEST_F(ConfigTest, WhatIsNotOfferedIsRefusedUnlessItIsTheDefault) {
        {"--auto-tls", "--peer-trusted-ca-file=f", "--auth-token=jwt", "--discovery=http://d:1",
         "--auto-compaction-retention=1h", "--unsafe-no-fsync", "--cors=http://a",
         "--metrics=extensive", "--enable-v2", "--listen-metrics-urls=http://a:1",
-        "--experimental-initial-corrupt-check", "--feature-gates=LeaseCheckpoint=true"}) {
+        "--experimental-initial-corrupt-check", "--feature-gates=CompactHashCheck=true"}) {
     SCOPED_TRACE(flag);
     ExpectProblem(Parse({flag}), "not offered: ");
   }
   const StatusOr<ParsedConfig> defaults =
       Parse({"--auto-tls=false", "--auth-token=simple", "--auto-compaction-retention=0", "--cors=*",
              "--max-learners=1", "--compact-hash-check-time=60s",
-             "--feature-gates=LeaseCheckpoint=false"});
+             "--feature-gates=CompactHashCheck=false"});
   ASSERT_TRUE(defaults.ok()) << defaults.status();
   EXPECT_TRUE(defaults->warnings.empty());
 }
@@ -275,11 +276,28 @@ TEST_F(ConfigTest, WhatIsNotOfferedIsRefusedUnlessItIsTheDefault) {
 TEST_F(ConfigTest, WhatCannotHaveAnEffectIsAcceptedWithAWarning) {
   const StatusOr<ParsedConfig> parsed =
       Parse({"--backend-batch-limit=5", "--enable-pprof", "--max-wals=9",
-             "--feature-gates=TxnModeWriteWithSharedBuffer=false", "--logger=zap"});
+             "--feature-gates=TxnModeWriteWithSharedBuffer=false,LeaseCheckpoint=true",
+             "--logger=zap", "--experimental-enable-lease-checkpoint"});
   ASSERT_TRUE(parsed.ok()) << parsed.status();
-  EXPECT_EQ(parsed->warnings.size(), 4U);
+  EXPECT_EQ(parsed->warnings.size(), 6U);
   EXPECT_TRUE(Warned(parsed, "--backend-batch-limit=5: no effect"));
   EXPECT_TRUE(Warned(parsed, "TxnModeWriteWithSharedBuffer"));
+}
+
+TEST_F(ConfigTest, TheProgressIntervalIsTakenUnderBothNames) {
+  for (const char* flag : {"--watch-progress-notify-interval=100ms",
+                           "--experimental-watch-progress-notify-interval=100ms"}) {
+    const StatusOr<ParsedConfig> parsed = Parse({flag});
+    ASSERT_TRUE(parsed.ok()) << parsed.status();
+    EXPECT_EQ(parsed->config.request.watch_progress_interval, Milliseconds(100));
+  }
+}
+
+TEST_F(ConfigTest, LeasesAreCheckpointedEverySecondAtMost) {
+  const StatusOr<ParsedConfig> parsed = Parse({"--lease-checkpoint-interval=1s"});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->config.raft.lease_checkpoint_interval, Seconds(1));
+  ExpectProblem(Parse({"--lease-checkpoint-interval=999ms"}), "at least 1000 ms");
 }
 
 TEST_F(ConfigTest, BadFeatureGatesAreNamed) {

@@ -4,8 +4,6 @@
 #include <cstdio>
 #include <utility>
 
-#include "tests/sim/log_damage.h"
-
 namespace metastore::sim_test {
 namespace {
 
@@ -171,10 +169,10 @@ void ClusterHarness::LoseDisk(ClusterMember& member) {
   member.compared = LogIndex();
 }
 
-bool ClusterHarness::DamageLog(ClusterMember& member, Prng& prng) {
+bool ClusterHarness::DamageLog(ClusterMember& member, Prng& prng, LogDamage how) {
   CHECK(!member.node.exists());
   member.logs_aside = LogsSetAside(member.node.disk(), kLogDirectory);
-  const size_t frames = sim_test::DamageLog(member.node.disk(), kLogDirectory, prng);
+  const size_t frames = sim_test::DamageLog(member.node.disk(), kLogDirectory, prng, how);
   Trace(Concat("the log of ", member.name, " is damaged, of ", frames, " promised frames"));
   member.log_damaged = frames > 0;
   counts_.logs_damaged += member.log_damaged ? 1 : 0;
@@ -359,10 +357,12 @@ void ClusterHarness::NoteRepair(ClusterMember& member) {
   ++counts_.logs_repaired;
 }
 
+// The term of the entry before the first one is known too: a snapshot may have said it.
 void ClusterHarness::CheckEntries(ClusterMember& member, LogIndex applied) {
   const raft::TailLog& log = member.node.state().group().log();
   const LogIndex last = std::min(applied, log.LastIndex());
-  LogIndex index = std::max(log.FirstIndex(), member.compared + 1);
+  const LogIndex before = std::max(log.FirstIndex() - 1, LogIndex(1));
+  LogIndex index = std::max(before, member.compared + 1);
   if (committed_terms_.size() <= last.value()) committed_terms_.resize(last.value() + 1);
   for (; index <= last; ++index) {
     const std::optional<Term> term = log.TermAt(index);
@@ -453,12 +453,12 @@ io::Task<void> ClusterHarness::ReadMore(ClusterMember& member) {
   do {
     part = co_await member.node.state().group().engine().History(query);
     if (part.outcome != engine::Outcome::kOk) break;
-    for (const engine::HistoryEvent& event : part.events) {
-      const engine::KeyValue& kv = event.event.kv;
+    for (const engine::Event& event : part.events) {
+      const engine::KeyValue& kv = event.kv;
       store_.Add(std::string(kv.key.view()),
                  {.revision = static_cast<int64_t>(kv.mod_revision.value()),
                   .value = std::string(kv.value.view()),
-                  .deleted = event.event.kind == engine::EventKind::kDelete});
+                  .deleted = event.kind == engine::EventKind::kDelete});
     }
     query.from = part.next;
     store_next_ = std::max(store_next_, part.next);

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "io/sim/sim_world.h"
+#include "tests/sim/log_damage.h"
 #include "tests/sim/sim_node.h"
 #include "tests/sim/workload.h"
 
@@ -126,8 +127,8 @@ class ClusterHarness final {
   void Start(ClusterMember& member);
   // A new, empty disk; no process may exist.
   void LoseDisk(ClusterMember& member);
-  // Flips bits below a promise of its log; no process may exist. False: nothing is promised there.
-  bool DamageLog(ClusterMember& member, Prng& prng);
+  // Below a promise of its log; no process may exist. False: nothing is promised there.
+  bool DamageLog(ClusterMember& member, Prng& prng, LogDamage how = LogDamage::kBits);
   // The running member that leads in the highest term; null if there is none.
   ClusterMember* Leader();
   // Runs one step, takes away what has ended, starts what is due, and checks.
@@ -146,6 +147,9 @@ class ClusterHarness final {
   // After all faults have been taken back and the workload was stopped.
   void Settle(Duration limit);
 
+  // What the checks have read of the store's history, up to a revision that no compaction may pass.
+  const StoreHistory& store() const { return store_; }
+  int64_t known_revision() const { return known_revision_; }
   // A client asks for a compaction, of revisions that the checks have already read.
   bool Compact();
   void Trace(const std::string& what);

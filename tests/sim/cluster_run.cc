@@ -39,7 +39,7 @@ WorkloadOptions MakeWorkload(Prng& prng) {
   return {.writers = static_cast<int>(prng.Between(3, 10)),
           .keys = static_cast<int>(prng.Between(2, 30)),
           .value_bytes_max = prng.Chance(1, 3) ? 1'500 : 7'000,
-          .pause_max = Milliseconds(static_cast<int64_t>(prng.Between(10, 60))),
+          .pause_max = Milliseconds(static_cast<int64_t>(prng.Between(5, 45))),
           .call_timeout = Milliseconds(static_cast<int64_t>(prng.Between(500, 4000))),
           .transactions = true,
           .serializable_percent = 25};
@@ -122,6 +122,7 @@ void ClusterRunTotals::Add(const ClusterRunReport& report) {
   reshaping_.left += report.reshaping.left;
   reshaping_.calls += report.reshaping.calls;
   reshaping_.refused += report.reshaping.refused;
+  reshaping_.updated += report.reshaping.updated;
   for (size_t i = 0; i < kFaultKinds; ++i) faults_[i] += report.faults[i];
 }
 
@@ -140,8 +141,8 @@ std::string ClusterRunTotals::Print() const {
       cluster_.snapshots_taken, ", sent ", cluster_.snapshots_sent, ", installed ",
       cluster_.snapshots_installed, "; logs damaged ", cluster_.logs_damaged, ", repaired ",
       cluster_.logs_repaired, "; members joined ", reshaping_.joined, ", left ", reshaping_.left,
-      ", ", reshaping_.calls, " calls, ", reshaping_.refused, " refused\n", "faults ", faults(),
-      ":");
+      ", updated ", reshaping_.updated, ", ", reshaping_.calls, " calls, ", reshaping_.refused,
+      " refused\n", "faults ", faults(), ":");
   for (size_t i = 0; i < kFaultKinds; ++i) {
     text += Concat(i == 0 ? " " : ", ", FaultKindName(static_cast<FaultKind>(i)), " ", faults_[i]);
   }

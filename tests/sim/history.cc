@@ -47,6 +47,12 @@ std::vector<std::pair<std::string, StoreHistory::Version>> StoreHistory::Changes
   return changes;
 }
 
+std::vector<int64_t> StoreHistory::Revisions() const {
+  std::vector<int64_t> revisions;
+  for (const auto& [revision, keys] : by_revision_) revisions.push_back(revision);
+  return revisions;
+}
+
 std::vector<std::string> History::CheckOrder() const {
   std::vector<std::string> problems;
   std::map<int64_t, const WriteEvent*> by_revision;

@@ -64,6 +64,8 @@ class StoreHistory final {
   // Changes made at `revision`, by key.
   std::vector<std::pair<std::string, Version>> ChangesAt(int64_t revision) const;
   uint64_t revisions() const { return by_revision_.size(); }
+  // Those that changed something, ascending.
+  std::vector<int64_t> Revisions() const;
   const std::map<std::string, std::vector<Version>>& keys() const { return keys_; }
 
  private:

@@ -42,9 +42,36 @@ void Collect(const sim::SimDisk& disk, const std::string& path, std::vector<Plac
   }
 }
 
+// Zeros, as in a new segment, or the leftovers of a recycled one.
+std::string BytesBefore(const sim::SimDisk& disk, const Place& place,
+                        const std::vector<Place>& places, Prng& prng) {
+  const Place& other = places[prng.Below(places.size())];
+  std::string bytes;
+  if (other.path != place.path) {
+    bytes = disk.ReadDurable(other.path, place.offset, place.header.frame_bytes);
+  }
+  bytes.resize(place.header.frame_bytes);
+  return bytes;
+}
+
+void DamageFrame(sim::SimDisk& disk, const Place& place, const std::vector<Place>& places,
+                 Prng& prng, LogDamage how) {
+  if (how == LogDamage::kBits) {
+    disk.FlipBit(place.path, place.offset + prng.Below(place.bytes),
+                 static_cast<unsigned>(prng.Below(8)));
+    return;
+  }
+  const std::string frame = disk.ReadDurable(place.path, place.offset, place.header.frame_bytes);
+  disk.WriteRaw(place.path, place.offset, BytesBefore(disk, place, places, prng));
+  const Place& target = places[prng.Below(places.size())];
+  if (how == LogDamage::kLost || &target == &place) return;
+  disk.WriteRaw(target.path, target.offset,
+                std::string_view(frame).substr(0, target.header.frame_bytes));
+}
+
 }  // namespace
 
-size_t DamageLog(sim::SimDisk& disk, const std::string& directory, Prng& prng) {
+size_t DamageLog(sim::SimDisk& disk, const std::string& directory, Prng& prng, LogDamage how) {
   std::vector<Place> places;
   for (const std::string& path : disk.ListFiles()) {
     if (path.starts_with(directory + "/")) Collect(disk, path, places);
@@ -63,9 +90,7 @@ size_t DamageLog(sim::SimDisk& disk, const std::string& directory, Prng& prng) {
   const size_t count = 1 + prng.Below(4);
   for (size_t i = 0; i < count; ++i) {
     const size_t among = prng.Chance(1, 2) ? std::min<size_t>(places.size(), 4) : places.size();
-    const Place& place = places[places.size() - 1 - prng.Below(among)];
-    disk.FlipBit(place.path, place.offset + prng.Below(place.bytes),
-                 static_cast<unsigned>(prng.Below(8)));
+    DamageFrame(disk, places[places.size() - 1 - prng.Below(among)], places, prng, how);
   }
   return places.size();
 }

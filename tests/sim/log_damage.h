@@ -1,5 +1,5 @@
-// Damage at rest below a promise of a member's log: bits of frames that later frames, or a clean
-// end, promise.
+// Damage at rest below a promise of a member's log, in frames that later frames, or a clean end,
+// promise: what is promised can be missed.
 #pragma once
 
 #include <string>
@@ -9,9 +9,16 @@
 
 namespace metastore::sim_test {
 
-// Flips a bit of each of up to four promised frames of the log in `directory`, more often late than
-// early ones. No file of it may be open. Returns how many there are; 0: none is promised.
-size_t DamageLog(sim::SimDisk& disk, const std::string& directory, Prng& prng);
+enum class LogDamage : uint8_t {
+  kBits,         // a bit of each has flipped
+  kLost,         // what was there before each was written is there
+  kMisdirected,  // and each is in the place of another one
+};
+
+// Damages up to four promised frames of the log in `directory`, more often late than early ones. No
+// file of it may be open. Returns how many are promised; 0: none was damaged.
+size_t DamageLog(sim::SimDisk& disk, const std::string& directory, Prng& prng,
+                 LogDamage how = LogDamage::kBits);
 
 // How many logs the member has set aside.
 size_t LogsSetAside(const sim::SimDisk& disk, const std::string& directory);

@@ -16,11 +16,11 @@ struct FaultShare {
 constexpr FaultShare kShares[] = {
     {FaultKind::kKill, "kill", 8},
     {FaultKind::kPowerLoss, "power loss", 8},
-    {FaultKind::kPowerLossAll, "power loss of all", 3},
+    {FaultKind::kPowerLossAll, "power loss of all", 4},
     {FaultKind::kSilentPowerLoss, "silent power loss", 4},
     {FaultKind::kCrashAtIo, "crash at an I/O", 8},
     {FaultKind::kCrashInRecovery, "crash in recovery", 6},
-    {FaultKind::kStop, "stop", 3},
+    {FaultKind::kStop, "stop", 5},
     {FaultKind::kPause, "pause", 6},
     {FaultKind::kWriteError, "write error", 4},
     {FaultKind::kSyncError, "sync error", 3},
@@ -31,13 +31,15 @@ constexpr FaultShare kShares[] = {
     {FaultKind::kStalledDisk, "stalled disk", 5},
     {FaultKind::kSlowDisk, "slow disk", 4},
     {FaultKind::kLateWrites, "late disk operations", 4},
-    {FaultKind::kDamagedSnapshot, "damaged snapshot", 24},
-    {FaultKind::kDamagedLog, "damaged log", 20},
+    {FaultKind::kDamagedSnapshot, "damaged snapshot", 40},
+    {FaultKind::kDamagedLog, "damaged log", 8},
+    {FaultKind::kLostWrite, "lost writes", 12},
+    {FaultKind::kMisdirectedWrite, "misdirected writes", 12},
     {FaultKind::kLostDisk, "lost disk", 20},
     {FaultKind::kIsolate, "isolation", 6},
-    {FaultKind::kOneWay, "one-way cut", 5},
-    {FaultKind::kBridge, "bridge", 3},
-    {FaultKind::kHalves, "halves", 4},
+    {FaultKind::kOneWay, "one-way cut", 6},
+    {FaultKind::kBridge, "bridge", 8},
+    {FaultKind::kHalves, "halves", 6},
     {FaultKind::kContest, "contested election", 60},
     {FaultKind::kSlowWire, "slow wire", 4},
     {FaultKind::kLoss, "loss", 4},
@@ -46,10 +48,20 @@ constexpr FaultShare kShares[] = {
     {FaultKind::kClockDrift, "clock drift", 3},
     {FaultKind::kClockJump, "clock jump", 2},
     {FaultKind::kTransfer, "leadership transfer", 12},
-    {FaultKind::kReshape, "membership change", 12},
+    {FaultKind::kReshape, "membership change", 20},
     {FaultKind::kCompaction, "compaction", 8},
 };
 static_assert(std::size(kShares) == kFaultKinds);
+
+bool DamagesLog(FaultKind kind) {
+  return kind == FaultKind::kDamagedLog || kind == FaultKind::kLostWrite ||
+         kind == FaultKind::kMisdirectedWrite;
+}
+
+LogDamage DamageOf(FaultKind kind) {
+  if (kind == FaultKind::kLostWrite) return LogDamage::kLost;
+  return kind == FaultKind::kDamagedLog ? LogDamage::kBits : LogDamage::kMisdirected;
+}
 
 bool IsPartition(FaultKind kind) {
   return kind == FaultKind::kIsolate || kind == FaultKind::kOneWay || kind == FaultKind::kBridge ||
@@ -98,13 +110,13 @@ void Nemesis::Tick() {
   uint64_t draw = prng_.Below(total);
   const FaultShare* chosen = kShares;
   for (; draw >= chosen->share; ++chosen) draw -= chosen->share;
-  if (cluster_.options().lease_reads && prng_.Chance(1, 6)) {
+  if (cluster_.options().lease_reads && prng_.Chance(1, 3)) {
     if (!InjectSleepingLeader()) return;
     chosen = &kShares[static_cast<size_t>(FaultKind::kPause)];
   } else if (!Inject(chosen->kind)) {
     return;
   }
-  ++hits_[static_cast<size_t>(chosen->kind)];
+  if (!DamagesLog(chosen->kind)) ++hits_[static_cast<size_t>(chosen->kind)];
   next_ = std::max(next_, now) + Milliseconds(static_cast<int64_t>(prng_.Below(kPauseMaxMs)));
 }
 
@@ -125,6 +137,7 @@ void Nemesis::End() {
     member->crash_in_recovery = 0;
     member->node.disk().CrashAt(0, sim::SimCrash::kNone);
     member->node.disk().faults().Clear();
+    member->node.disk().FailNoMore();
   }
   reshaping_.NoteFaultsOver();
 }
@@ -133,10 +146,12 @@ bool Nemesis::IsActive(FaultKind kind) const {
   return std::ranges::any_of(active_, [&](const Active& active) { return active.kind == kind; });
 }
 
+bool Nemesis::AnyActive(bool (*which)(FaultKind kind)) const {
+  return std::ranges::any_of(active_, [&](const Active& active) { return which(active.kind); });
+}
+
 bool Nemesis::Partitioned() const {
-  return IsActive(FaultKind::kIsolate) || IsActive(FaultKind::kOneWay) ||
-         IsActive(FaultKind::kBridge) || IsActive(FaultKind::kHalves) ||
-         IsActive(FaultKind::kContest) || IsActive(FaultKind::kDamagedLog);
+  return IsActive(FaultKind::kContest) || AnyActive(IsPartition) || AnyActive(DamagesLog);
 }
 
 void Nemesis::Heal(FaultKind kind, int64_t ms_min, int64_t ms_max, std::function<void()> heal) {
@@ -192,7 +207,9 @@ bool Nemesis::Inject(FaultKind kind) {
     case FaultKind::kLostDisk:
       return InjectDiskError(kind, member);
     case FaultKind::kDamagedLog:
-      return InjectDamagedLog(member);
+    case FaultKind::kLostWrite:
+    case FaultKind::kMisdirectedWrite:
+      return InjectDamagedLog(kind, member);
     case FaultKind::kStalledDisk:
     case FaultKind::kSlowDisk:
     case FaultKind::kLateWrites:
@@ -285,11 +302,14 @@ bool Nemesis::InjectDiskError(FaultKind kind, ClusterMember& member) {
   return true;
 }
 
-// Whether all that was ever stored there is still there, or has been replaced.
+// Whether all that was ever stored there is still there, or has been replaced: a file that is gone
+// may have been set aside, with all of the log, and what was in that is not back yet.
 bool Nemesis::IsWhole(ClusterMember& member) {
   if (member.log_damaged) return false;
   if (member.damaged.empty()) return true;
   if (std::ranges::count(member.node.disk().ListFiles(), member.damaged) > 0) return false;
+  if (!member.node.running()) return false;
+  if (member.node.state().group().status().repair_term != Term()) return false;
   member.damaged.clear();
   return true;
 }
@@ -326,8 +346,8 @@ bool Nemesis::MayDamageLog(const ClusterMember& member) {
 }
 
 // Some of the others see only this member meanwhile: what they lack is then here and at the rest.
-bool Nemesis::InjectDamagedLog(ClusterMember& member) {
-  if (!MayDamageLog(member)) return false;
+bool Nemesis::InjectDamagedLog(FaultKind kind, ClusterMember& member) {
+  if (AnyActive(DamagesLog) || !MayDamageLog(member)) return false;
   std::vector<sim::SimMachine*> others = Machines();
   std::erase(others, &member.node.machine());
   sim::SimNetwork& network = cluster_.world().network();
@@ -335,17 +355,18 @@ bool Nemesis::InjectDamagedLog(ClusterMember& member) {
   for (sim::SimMachine* other : others) {
     if (!Partitioned() && other != lags && prng_.Chance(2, 3)) network.Cut(*other, *lags);
   }
-  Heal(FaultKind::kDamagedLog, 100, 2500, [this, &member] { DamageLogOf(member); });
-  Heal(FaultKind::kDamagedLog, 2000, 9000, [&network] { network.HealAll(); });
+  Heal(kind, 100, 2500, [this, kind, &member] { DamageLogOf(kind, member); });
+  Heal(kind, 2000, 9000, [&network] { network.HealAll(); });
   return true;
 }
 
-void Nemesis::DamageLogOf(ClusterMember& member) {
+void Nemesis::DamageLogOf(FaultKind kind, ClusterMember& member) {
   if (!MayDamageLog(member)) return;
   if (member.node.exists()) member.node.PowerLoss();
-  if (!cluster_.DamageLog(member, prng_)) return;
-  if (prng_.Chance(1, 2)) member.crash_in_recovery = 1 + prng_.Below(150);
   RestartIn(member, 1000);
+  if (!cluster_.DamageLog(member, prng_, DamageOf(kind))) return;
+  ++hits_[static_cast<size_t>(kind)];
+  if (prng_.Chance(1, 2)) member.crash_in_recovery = 1 + prng_.Below(150);
 }
 
 bool Nemesis::InjectSlowDisk(FaultKind kind, ClusterMember& member) {
@@ -410,8 +431,8 @@ bool Nemesis::InjectContest() {
   const bool all_run = std::ranges::all_of(cluster_.members(), [](const auto& member) {
     return member->standing != Standing::kIn || member->node.running();
   });
-  if (IsActive(FaultKind::kDamagedLog) || leader == nullptr || !all_run || Machines().size() < 3)
-    return false;
+  const bool fits = leader != nullptr && all_run && Machines().size() >= 3;
+  if (!fits || AnyActive(DamagesLog)) return false;
   cluster_.Trace(Concat(FaultKindName(FaultKind::kContest), " after ", leader->name));
   contest_ = {.open = true, .term = leader->term};
   std::erase_if(active_, [](const Active& active) { return IsPartition(active.kind); });

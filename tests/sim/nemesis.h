@@ -32,9 +32,11 @@ enum class FaultKind : uint8_t {
   kReadOnlyDisk,
   kStalledDisk,
   kSlowDisk,
-  kLateWrites,       // some operations take up to seconds
-  kDamagedSnapshot,  // a bit of a snapshot file flips at rest
-  kDamagedLog,       // bits of a stopped member's log flip below a promise
+  kLateWrites,        // some operations take up to seconds
+  kDamagedSnapshot,   // a bit of a snapshot file flips at rest
+  kDamagedLog,        // bits of a stopped member's log flip below a promise
+  kLostWrite,         // writes of it turn out to have been lost
+  kMisdirectedWrite,  // or to have gone elsewhere
   kLostDisk,
   kIsolate,
   kOneWay,
@@ -51,7 +53,7 @@ enum class FaultKind : uint8_t {
   kReshape,
   kCompaction,
 };
-inline constexpr size_t kFaultKinds = 34;
+inline constexpr size_t kFaultKinds = 36;
 std::string_view FaultKindName(FaultKind kind);
 
 class Nemesis final {
@@ -95,11 +97,12 @@ class Nemesis final {
   bool AllWhole();
   bool MayDamageLog(const ClusterMember& member);
   bool DamageSnapshot(ClusterMember& member);
-  bool InjectDamagedLog(ClusterMember& member);
-  void DamageLogOf(ClusterMember& member);
+  bool InjectDamagedLog(FaultKind kind, ClusterMember& member);
+  void DamageLogOf(FaultKind kind, ClusterMember& member);
   void RestartIn(ClusterMember& member, int64_t ms_max);
   void Heal(FaultKind kind, int64_t ms_min, int64_t ms_max, std::function<void()> heal);
   bool IsActive(FaultKind kind) const;
+  bool AnyActive(bool (*which)(FaultKind kind)) const;
   bool Partitioned() const;
   ClusterMember& AnyMember();
   std::vector<sim::SimMachine*> Machines();

@@ -15,12 +15,12 @@ io::Task<StoreHistory> ReadStore(server::StateCore& state) {
   while (true) {
     engine::HistoryResult part = co_await state.group().engine().History(query);
     CHECK(part.outcome == engine::Outcome::kOk);
-    for (const engine::HistoryEvent& event : part.events) {
-      const engine::KeyValue& kv = event.event.kv;
+    for (const engine::Event& event : part.events) {
+      const engine::KeyValue& kv = event.kv;
       store.Add(std::string(kv.key.view()),
                 {.revision = static_cast<int64_t>(kv.mod_revision.value()),
                  .value = std::string(kv.value.view()),
-                 .deleted = event.event.kind == engine::EventKind::kDelete});
+                 .deleted = event.kind == engine::EventKind::kDelete});
     }
     if (part.next > part.current) co_return store;
     query.from = part.next;

@@ -131,6 +131,42 @@ TEST_F(RepairSim, VotingAtOnceLosesWhatWasAcknowledged) {
 }
 #endif
 
+// It restarts before it has heard of anybody, beside one that has just restarted too and knows
+// nobody yet: an answer without members is none.
+TEST_F(RepairSim, WhoKnowsNobodyAsksUntilItIsTold) {
+  Boot(8);
+  cluster_->workload().Stop();
+  cluster_->RunFor(Seconds(1));
+  cluster_->world().network().Cut(leader_->node.machine(), other_->node.machine());
+  damaged_->node.PowerLoss();
+  damaged_->restart_at = MonoTime::Max() - Nanoseconds(1);  // when it is told
+  ASSERT_TRUE(cluster_->RunUntil([&] { return cluster_->Leader() == nullptr; }, Seconds(10)));
+  Prng prng(7);
+  ASSERT_TRUE(cluster_->DamageLog(*damaged_, prng));
+  damaged_->restart_at = cluster_->world().Now();
+  const auto repairs = [&] {
+    return damaged_->node.running() && StatusOf(*damaged_).repair_term != Term();
+  };
+  ASSERT_TRUE(cluster_->RunUntil(repairs, Seconds(30))) << cluster_->world().PrintLogs(30);
+  for (ClusterMember* member : {leader_, damaged_, other_}) {
+    member->node.Kill();
+    member->restart_at = MonoTime::Max() - Nanoseconds(1);
+  }
+  cluster_->world().network().HealAll();
+  other_->node.disk().SetSlowFactor(50);
+  cluster_->Start(*other_);
+  ASSERT_TRUE(cluster_->RunUntil([&] { return other_->node.running(); }, Seconds(10)));
+  other_->node.disk().Stall();
+  ASSERT_TRUE(other_->node.state().group().members().all().empty());
+  cluster_->Start(*damaged_);
+  cluster_->RunFor(Seconds(2));
+  other_->node.disk().SetSlowFactor(1);
+  other_->node.disk().Release();
+  cluster_->Start(*leader_);
+  EXPECT_TRUE(cluster_->RunUntil([&] { return !damaged_->log_damaged; }, Seconds(20)));
+  SettleAndCheck();
+}
+
 // A cluster of one, or of two, has nobody who could say what was promised.
 TEST_F(RepairSim, OneOfTwoWaitsAndKeepsItsLog) {
   cluster_ = std::make_unique<ClusterHarness>(ClusterOptions{.seed = 6, .nodes = 2});

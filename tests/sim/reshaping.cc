@@ -36,6 +36,8 @@ bool Reshaping::idle() const {
 
 bool Reshaping::BeginOne() {
   if (!idle()) return false;
+  const std::vector<std::unique_ptr<ClusterMember>>& all = cluster_.members();
+  if (prng_.Chance(1, 4)) return Update(*all[prng_.Below(all.size())]);
   std::vector<ClusterMember*> out;
   std::vector<ClusterMember*> in;
   for (const std::unique_ptr<ClusterMember>& member : cluster_.members()) {
@@ -85,7 +87,9 @@ void Reshaping::PushJoin(ClusterMember& member, const server::Members& members) 
     added.id = server::MemberIdOf(added.peer_urls, "etcd-cluster",
                                   static_cast<int64_t>(cluster_.world().Now().ns / 1'000'000));
     added.is_learner = prng_.Chance(2, 3);
-    return Ask(added.is_learner ? server::MemberOp::kAddLearner : server::MemberOp::kAdd, added);
+    const auto op = added.is_learner ? server::MemberOp::kAddLearner : server::MemberOp::kAdd;
+    Ask(op, std::move(added));
+    return;
   }
   member.id = known->id;
   member.founder = false;
@@ -93,7 +97,10 @@ void Reshaping::PushJoin(ClusterMember& member, const server::Members& members) 
     if (member.restart_at == MonoTime::Max()) cluster_.Start(member);
     return;
   }
-  if (known->is_learner) return Ask(server::MemberOp::kPromote, {.id = known->id});
+  if (known->is_learner) {
+    Ask(server::MemberOp::kPromote, {.id = known->id});
+    return;
+  }
   if (!member.node.serving()) return;
   cluster_.Trace(Concat(member.name, " has joined"));
   ++counts_.joined;
@@ -107,7 +114,8 @@ void Reshaping::PushLeave(ClusterMember& member, const server::Members& members)
   }
   if (to_be_refused && cluster_.world().Now() < member.remove_after) return;
   if (members.Find(member.id) != nullptr) {
-    return Ask(server::MemberOp::kRemove, {.id = member.id});
+    Ask(server::MemberOp::kRemove, {.id = member.id});
+    return;
   }
   // It hears of it, or is refused, and ends; a machine that is down will not.
   const MonoTime now = cluster_.world().Now();
@@ -128,15 +136,22 @@ void Reshaping::PushLeave(ClusterMember& member, const server::Members& members)
   member.comes_back = false;
 }
 
-// Through any member that runs.
-void Reshaping::Ask(server::MemberOp op, server::Member member) {
+bool Reshaping::Update(ClusterMember& member) {
+  if (member.id == NodeId()) return false;
+  return Ask(server::MemberOp::kUpdate, {.id = member.id, .peer_urls = PeerUrls(member)});
+}
+
+// Through any member that runs; false: none does.
+bool Reshaping::Ask(server::MemberOp op, server::Member member) {
   std::vector<SimNode*> running;
   for (const std::unique_ptr<ClusterMember>& one : cluster_.members()) {
     if (one->node.running()) running.push_back(&one->node);
   }
-  if (running.empty()) return;
+  if (running.empty()) return false;
   SimNode& node = *running[prng_.Below(running.size())];
-  if (node.SpawnCall(Change(node, op, std::move(member)))) ++under_way_;
+  const bool asked = node.SpawnCall(Change(node, op, std::move(member)));
+  if (asked) ++under_way_;
+  return asked;
 }
 
 io::Task<void> Reshaping::Change(SimNode& node, server::MemberOp op, server::Member member) {
@@ -144,6 +159,7 @@ io::Task<void> Reshaping::Change(SimNode& node, server::MemberOp op, server::Mem
   const Status result =
       co_await ChangeMember(node, op, std::move(member), ++requests_, kCallTimeout);
   if (!result.ok()) ++counts_.refused;
+  if (result.ok() && op == server::MemberOp::kUpdate) ++counts_.updated;
   cluster_.Trace(Concat("member change ", static_cast<int>(op), ": ", result.ToString()));
   --under_way_;
 }

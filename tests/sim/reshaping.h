@@ -17,6 +17,7 @@ struct ReshapingCounts {
   uint64_t calls = 0;
   uint64_t refused = 0;  // of the calls
   uint64_t transfers = 0;
+  uint64_t updated = 0;
 };
 
 class Reshaping final {
@@ -27,7 +28,8 @@ class Reshaping final {
 
   // Nobody is to join or to leave.
   bool idle() const;
-  // Something that keeps enough voters begins; false if nothing fits now.
+  // Something that keeps enough voters begins, or a member is told its own addresses again; false
+  // if nothing fits now.
   bool BeginOne();
   // The member's disk is lost: it comes up with an empty one, must be refused, leaves and joins
   // again. Its process has ended.
@@ -41,7 +43,8 @@ class Reshaping final {
   const ReshapingCounts& counts() const { return counts_; }
 
  private:
-  void Ask(server::MemberOp op, server::Member member);
+  bool Ask(server::MemberOp op, server::Member member);
+  bool Update(ClusterMember& member);
   void PushJoin(ClusterMember& member, const server::Members& members);
   void PushLeave(ClusterMember& member, const server::Members& members);
   io::Task<void> Change(SimNode& node, server::MemberOp op, server::Member member);

@@ -42,6 +42,9 @@ std::string OpText(const engine::LeaseGrantOp& grant) {
 std::string OpText(const engine::LeaseRevokeOp& revoke) {
   return Concat("lease_revoke lease=", revoke.lease.value());
 }
+std::string OpText(const engine::LeaseCheckpointOp& op) {
+  return Concat("lease_checkpoint leases=", op.checkpoints.size());
+}
 std::string OpText(const engine::TxnOp& txn) {
   std::string text = Concat("txn compares=", txn.compares.size());
   for (const auto* branch : {&txn.success, &txn.failure}) {
