@@ -35,7 +35,8 @@ class Config:
 
 
 def etcd_binary():
-    return shutil.which("etcd")
+    """The installed etcd, or the one that tools/dev unpacked; None: there is none."""
+    return shutil.which("etcd") or shutil.which(ROOT / "build/etcd/usr/bin/etcd")
 
 
 def free_ports(count):
