@@ -330,7 +330,8 @@ class Script:
     def blot(self, text):
         text = re.sub(r'\{"level":.*\}\n', "", text)  # etcdctl's word on its retries
         known = "|".join(self.fixed_ids)
-        text = re.sub(rf"\b(?!(?:{known})\b)[0-9a-f]{{14,16}}\b", "ID", text)
+        # etcdctl pads short ids with spaces.
+        text = re.sub(rf" *\b(?!(?:{known})\b)[0-9a-f]{{12,16}}\b", " ID", text)
         # Both list by id, and the new one's is anywhere.
         text = re.sub(
             r'(?<=ETCD_INITIAL_CLUSTER=").*(?=")',
