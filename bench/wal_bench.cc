@@ -1,13 +1,12 @@
 // wal_bench: the log alone, beside the bare device in the same run: durable writes and records a
 // second by batch size, depth and method.
 //
-// The log is driven as a group's pump drives it under load: for each write on its way a batch more
-// has been appended, so that one is built and waits when a write ends (with depth 2 the device ends
-// both at once where their flushes were joined); each of `batch` entries of `record-bytes`, and no
-// frame larger than one. It is purged behind itself and loaded for a while before it is measured,
-// so that segments only go round. The reference are `depth` threads that write as many bytes as the
-// log's frames have, with the same durability, into a file of written zeros: no reactor, no format,
-// no checksums.
+// The log is driven as a group's pump drives it under load: one append more than the log writes at
+// once, so that the next batch is built while the last is on its way; each of `batch` entries of
+// `record-bytes`. It is purged behind itself and loaded for a while before it is measured, so that
+// segments only go round. The reference are `depth` threads that write as many bytes as the log's
+// frames have, with the same durability, into a file of written zeros: no reactor, no format, no
+// checksums.
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -132,14 +131,15 @@ struct Load {
   LatencyHistogram latency;
 };
 
-// Keeps twice as many batches under way as the log writes at once. A batch is appended when the log
-// has begun to write one before, so that it is built while others are on their way.
+// Keeps one batch more under way than the log writes at once. A batch is appended when the log has
+// begun to write the one before, so that each has a frame of its own and is built while the others
+// are on their way.
 io::Task<void> Appender(Load& load) {
   std::vector<wal::Record> records(load.batch);
   std::deque<Append> under_way;
   while (load.runtime.Now() < load.end || !under_way.empty()) {
     const bool appends = load.runtime.Now() < load.end;
-    if (!appends || under_way.size() >= size_t{2} * load.depth) {
+    if (!appends || under_way.size() > load.depth) {
       Append& first = under_way.front();
       co_await first.done;
       if (!first.status.ok()) Die(first.status.ToString());
@@ -184,21 +184,12 @@ io::Task<void> Drive(Load& load, double seconds) {
   co_await gate.Close();
 }
 
-// A batch with all that a frame adds to it, within what the log allows.
-uint64_t FrameBytesMax(const Options& options, const Shape& shape) {
-  constexpr uint64_t kRecordAdds = 20;
-  const uint64_t bytes = shape.batch * (options.record_bytes + kRecordAdds) + limits::kBlockBytes;
-  const uint64_t blocks = (bytes + limits::kBlockBytes - 1) / limits::kBlockBytes;
-  return std::clamp(blocks * limits::kBlockBytes, 64 * limits::kKiB, limits::kFrameBytesMax);
-}
-
 io::Task<Figures> MeasureLog(io::Runtime& runtime, const Options& options, const Shape& shape) {
   wal::LogOptions log_options{.directory = options.directory + "/log",
                               .cluster = ClusterId(1),
                               .member = NodeId(1),
                               .method = MethodOf(shape.method),
-                              .depth = shape.depth,
-                              .frame_bytes_max = FrameBytesMax(options, shape)};
+                              .depth = shape.depth};
   StatusOr<std::unique_ptr<wal::Log>> opened = co_await wal::Log::Open(runtime, log_options);
   if (!opened.ok()) Die(opened.status().ToString());
   wal::Log& log = **opened;
