@@ -8,7 +8,6 @@
 //
 // With --hold it prints "ready" when the leases are granted, and goes on when a line comes on
 // standard input: its caller looks at the server's memory meanwhile.
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cinttypes>
@@ -20,6 +19,7 @@
 
 #include "bench/load/clock.h"
 #include "bench/load/faults.h"
+#include "bench/load/file_limit.h"
 #include "bench/load/histogram.h"
 #include "bench/load/options.h"
 #include "bench/load/poller.h"
@@ -529,10 +529,6 @@ class Generator final {
 
 int main(int argc, char** argv) {
   const metastore::bench::Options options = metastore::bench::ParseOptions(argc, argv);
-  rlimit files{};
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-  }
+  metastore::bench::RaiseFileLimit();
   return std::make_unique<metastore::bench::Generator>(options)->Run();
 }

@@ -6,7 +6,6 @@
 // was acknowledged before it began, and no linearizable read may miss such a put. It ends with
 // status 1 when anything of that failed.
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include <algorithm>
@@ -24,6 +23,7 @@
 #include "bench/load/clock.h"
 #include "bench/load/connection.h"
 #include "bench/load/faults.h"
+#include "bench/load/file_limit.h"
 #include "bench/load/histogram.h"
 #include "bench/load/options.h"
 #include "bench/load/responder.h"
@@ -554,10 +554,6 @@ int main(int argc, char** argv) {
   const metastore::bench::Options options = metastore::bench::ParseOptions(argc, argv);
   std::signal(SIGINT, OnSignal);
   std::signal(SIGTERM, OnSignal);
-  rlimit files{};
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-  }
+  metastore::bench::RaiseFileLimit();
   return metastore::bench::RunMain(options);
 }

@@ -4,7 +4,6 @@
 
 #include "server/contest.h"
 #include "server/proto_wire.h"
-#include "server/watch_session.h"
 
 namespace metastore::server {
 
@@ -54,6 +53,14 @@ io::Task<StatusOr<ReadTxnAnswer>> ElectionObserver::ReadLeader() {
   co_return answer;
 }
 
+io::Task<StatusOr<WatchDelivery>> ElectionObserver::NextOf(WatchSession& session) {
+  const io::WaitLimit limit{.stop = stream_.request().cancelled};
+  StatusOr<WatchDelivery> next = co_await session.Next(limit);
+  const bool refused = next.ok() && next->kind == WatchDelivery::Kind::kRefused;
+  if (refused) co_return InternalError(next->reason);
+  co_return next;
+}
+
 // Until `key` is deleted.
 io::Task<Status> ElectionObserver::Follow(std::string key) {
   WatchSession session(edge_.watches());
@@ -61,10 +68,8 @@ io::Task<Status> ElectionObserver::Follow(std::string key) {
   StatusOr<int64_t> id = co_await session.Create(std::move(spec));
   MS_CO_RETURN_IF_ERROR(id.status());
   while (true) {
-    const io::WaitLimit limit{.stop = stream_.request().cancelled};
-    StatusOr<WatchDelivery> next = co_await session.Next(limit);
+    StatusOr<WatchDelivery> next = co_await NextOf(session);
     MS_CO_RETURN_IF_ERROR(next.status());
-    if (next->kind == WatchDelivery::Kind::kRefused) co_return InternalError(next->reason);
     if (next->kind == WatchDelivery::Kind::kCanceled) {
       position_ = Revision();
       co_return OkStatus();
@@ -86,10 +91,8 @@ io::Task<Status> ElectionObserver::AwaitCandidate() {
   StatusOr<int64_t> id = co_await session.Create(std::move(spec));
   MS_CO_RETURN_IF_ERROR(id.status());
   while (true) {
-    const io::WaitLimit limit{.stop = stream_.request().cancelled};
-    StatusOr<WatchDelivery> next = co_await session.Next(limit);
+    StatusOr<WatchDelivery> next = co_await NextOf(session);
     MS_CO_RETURN_IF_ERROR(next.status());
-    if (next->kind == WatchDelivery::Kind::kRefused) co_return InternalError(next->reason);
     const bool compacted = next->kind == WatchDelivery::Kind::kCanceled;
     if (!compacted && next->kind != WatchDelivery::Kind::kEvents) continue;
     position_ = compacted ? Revision() : EventsOf(*next).front().kv.mod_revision;

@@ -14,6 +14,7 @@
 #include "server/edge.h"
 #include "server/kv_wire.h"
 #include "server/read_txn.h"
+#include "server/watch_session.h"
 
 namespace metastore::server {
 
@@ -31,6 +32,7 @@ class ElectionObserver final {
 
  private:
   io::Task<StatusOr<ReadTxnAnswer>> ReadLeader();
+  io::Task<StatusOr<WatchDelivery>> NextOf(WatchSession& session);
   io::Task<Status> Follow(std::string key);
   io::Task<Status> AwaitCandidate();
   io::Task<Status> Tell(const engine::KeyValue& kv);
