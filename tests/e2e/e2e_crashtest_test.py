@@ -45,7 +45,7 @@ class CrashtestTest(harness.NodeTest):
         self.assertEqual(recorded["lives"], 4)
         self.assertGreater(recorded["durable_writes"], 100)
         result = self.crashtest(
-            "run", self.trace, "--json", "--points", 14, "--images", 40, "--double-every", 20,
+            "run", self.trace, "--json", "--points", 40, "--images", 40, "--double-every", 20,
             "--double-points", 3, *self.work,
         )
         self.assertEqual(result.returncode, PASSED, result.stdout + result.stderr)

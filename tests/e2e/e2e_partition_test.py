@@ -107,6 +107,7 @@ class LinkTest(harness.NodeTest):
         took = [seconds for _, seconds in self.arrivals(self.DATAGRAMS)]
         self.assertGreaterEqual(min(took), 0.039)  # 60 ms less 20
         self.far.unshape()
+        self.check_whole()
         self.far.worsen(out=netns.LONG)  # the other direction
         self.check_whole()
         self.far.unshape()

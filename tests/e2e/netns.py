@@ -107,7 +107,7 @@ class Host:
             return
         if self.relay is None:
             self.relay = Relay(self)
-        self.relay.set(out or {}, into or {})
+        self.relay.join(out or {}, into or {})
         self._link("master", self.relay.side)
 
     def unshape(self):
@@ -116,6 +116,7 @@ class Host:
             with contextlib.suppress(OSError):  # this direction had none
                 self._qdisc("del", way)
         if self.relay is not None:
+            self.relay.leave()
             self.heal()
 
     def _qdisc(self, verb, way, *discipline):
@@ -139,17 +140,17 @@ class Relay:
 
     def __init__(self, host):
         number = host.number
-        self.side = f"side{number}"
-        bridge = ["ip", "-n", host.network.bridge, "link"]
+        self.side, near, self.far = f"side{number}", f"near{number}", f"far{number}"
+        self.bridge = ["ip", "-n", host.network.bridge, "link"]
         taps = []
         try:
             with host.network.inside_bridge():
-                taps = [_tap(f"near{number}"), _tap(f"far{number}")]
-            run(*bridge, "add", self.side, "type", "bridge")
-            run(*bridge, "set", self.side, "up")
-            for device, master in ((f"near{number}", self.side), (f"far{number}", "bridge")):
-                run(*bridge, "set", device, "master", master)
-                run(*bridge, "set", device, "up")
+                taps = [_tap(near), _tap(self.far)]
+            run(*self.bridge, "add", self.side, "type", "bridge")
+            run(*self.bridge, "set", self.side, "up")
+            run(*self.bridge, "set", near, "master", self.side)
+            for device in (near, self.far):
+                run(*self.bridge, "set", device, "up")
             script = Path(__file__).parent / "relay.py"
             self.process = subprocess.Popen(
                 [sys.executable, str(script), *map(str, taps)],
@@ -161,11 +162,22 @@ class Relay:
         finally:
             for tap in taps:
                 os.close(tap)
-        self.process.stdout.readline()  # ready
+        self._wait_ready()
 
-    def set(self, out, into):
+    def join(self, out, into):
+        """On the way from now on, and as bad as that."""
         self.process.stdin.write(json.dumps({"out": out, "in": into}) + "\n")
         self.process.stdin.flush()
+        self._wait_ready()
+        run(*self.bridge, "set", self.far, "master", "bridge")
+
+    def leave(self):
+        """What is still on the way is lost; the bridge forgets that the host was reached here."""
+        run(*self.bridge, "set", self.far, "nomaster")
+
+    def _wait_ready(self):
+        if self.process.stdout.readline() != "ready\n":
+            raise OSError("relay.py has ended")
 
     def close(self):
         with self.process:  # closes its pipes and waits for it

@@ -3,8 +3,8 @@
 devices, whose descriptors are its arguments, and loses, delays, repeats and reorders them on the
 way. Each line on standard input is {"out": quality, "in": quality}: out from the first to the
 second. A quality has any of delay_ms, jitter_ms (either way), and in percent loss, duplicate and
-reorder (those are not delayed, and so overtake). Says when it is ready, and ends with standard
-input. Made by netns.py."""
+reorder (those are not delayed, and so overtake). Says "ready" at first and after each line, and
+ends with standard input. Made by netns.py."""
 import heapq
 import json
 import os
@@ -78,6 +78,7 @@ def main():
                 return
             for name, quality in json.loads(lines[-1]).items():
                 directions[name].quality = quality
+            print("ready", flush=True)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ WorkloadOptions MakeWorkload(Prng& prng) {
   return {.writers = static_cast<int>(prng.Between(3, 10)),
           .keys = static_cast<int>(prng.Between(2, 30)),
           .value_bytes_max = prng.Chance(1, 3) ? 1'500 : 7'000,
-          .pause_max = Milliseconds(static_cast<int64_t>(prng.Between(5, 45))),
+          .pause_max = Milliseconds(static_cast<int64_t>(prng.Between(5, 36))),
           .call_timeout = Milliseconds(static_cast<int64_t>(prng.Between(500, 4000))),
           .transactions = true,
           .serializable_percent = 25};
