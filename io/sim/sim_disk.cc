@@ -219,7 +219,7 @@ void SimDisk::CrashNow(DiskRequest& request, const SimIoVerdict& verdict) {
 }
 
 // The product of three uniform factors is close enough to lognormal: a median below the base, a
-// long tail above.
+// long tail above. A spike is as long as it is, however slow the disk.
 Duration SimDisk::Latency(const DiskRequest& request) {
   const bool reads = request.op == SimDiskOp::kRead || request.op == SimDiskOp::kList;
   int64_t ns = reads ? options_.read_latency.ns : options_.latency.ns;
@@ -232,8 +232,9 @@ Duration SimDisk::Latency(const DiskRequest& request) {
   }
   if (request.fault == SimFault::kSpike) {
     ++hits_[static_cast<size_t>(SimFault::kSpike)];
-    ns = static_cast<int64_t>(prng_.Between(static_cast<uint64_t>(options_.spike_min.ns),
-                                            static_cast<uint64_t>(options_.spike_max.ns)));
+    return Nanoseconds(
+        static_cast<int64_t>(prng_.Between(static_cast<uint64_t>(options_.spike_min.ns),
+                                           static_cast<uint64_t>(options_.spike_max.ns))));
   }
   return Nanoseconds(ns * slow_factor_);
 }
