@@ -4,9 +4,11 @@
 // The log is driven as a group's pump drives it under load: one append more than the log writes at
 // once, so that the next batch is built while the last is on its way; each of `batch` entries of
 // `record-bytes`. It is purged behind itself and loaded for a while before it is measured, so that
-// segments only go round. The reference are `depth` threads that write as many bytes as the log's
-// frames have, with the same durability, into a file of written zeros: no reactor, no format, no
-// checksums.
+// segments only go round. The reference (bare) are `depth` threads that write as many bytes as the
+// log's frames have, with the same durability, into a file of written zeros: no reactor, no format,
+// no checksums. Between the two (ring) are the same writes by the reactor, `depth` under way, into
+// that file: what it lacks to the threads is the price of waiting in a ring, what the log lacks to
+// it is the log's.
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -86,7 +88,8 @@ io::DurableMethod MethodOf(const std::string& name) {
 
 // --- the bare device
 
-Figures MeasureBare(ScratchFile& scratch, uint64_t bytes, const Shape& shape, double seconds) {
+// Writes a second.
+double MeasureBare(ScratchFile& scratch, uint64_t bytes, const Shape& shape, double seconds) {
   const WriteMode mode = shape.method == "dsync" ? WriteMode::kDsync : WriteMode::kFdatasync;
   std::vector<LatencyHistogram> latencies(shape.depth);
   std::vector<std::thread> writers;
@@ -96,13 +99,55 @@ Figures MeasureBare(ScratchFile& scratch, uint64_t bytes, const Shape& shape, do
   }
   for (std::thread& writer : writers) writer.join();
   const double took = static_cast<double>(NowNs() - began) / 1e9;
-  Figures figures{.p50_us = latencies[0].PercentileUs(50),
-                  .p99_us = latencies[0].PercentileUs(99),
-                  .frame_bytes = bytes};
-  for (const LatencyHistogram& latency : latencies) {
-    figures.flushes += static_cast<double>(latency.count()) / took;
+  double writes = 0;
+  for (const LatencyHistogram& latency : latencies) writes += static_cast<double>(latency.count());
+  return writes / took;
+}
+
+// --- the bare device through the reactor
+
+struct RingLoad {
+  io::Runtime& runtime;
+  io::File& file;
+  uint64_t bytes;
+  io::DurableMethod method;
+  MonoTime end;
+  uint64_t next = 0;
+  uint64_t writes = 0;
+};
+
+io::Task<void> RingWriter(RingLoad& load) {
+  io::IoBuffer block = load.runtime.AllocateBuffer(load.bytes);
+  std::memset(block.data(), 0x5a, load.bytes);
+  while (load.runtime.Now() < load.end) {
+    const uint64_t at = load.next++ % (ScratchFile::kBytes / load.bytes) * load.bytes;
+    io::FileAwaiter write = load.file.DurableWrite(at, {block.data(), load.bytes}, load.method);
+    write.op().registered_index = block.registered_index();
+    const StatusOr<size_t> written = co_await write;
+    if (!written.ok()) Die(written.status().ToString());
+    ++load.writes;
   }
-  return figures;
+}
+
+// Writes a second.
+io::Task<double> MeasureRing(io::Runtime& runtime, const std::string& path, uint64_t bytes,
+                             const Shape& shape, double seconds) {
+  StatusOr<std::unique_ptr<io::File>> file =
+      co_await runtime.OpenFile(path, io::OpenMode::kReadWrite);
+  if (!file.ok()) Die(file.status().ToString());
+  const MonoTime began = runtime.Now();
+  RingLoad load{.runtime = runtime,
+                .file = **file,
+                .bytes = bytes,
+                .method = MethodOf(shape.method),
+                .end = began + Nanoseconds(static_cast<int64_t>(seconds * 1e9))};
+  io::Gate gate(runtime.scheduler());
+  for (uint32_t i = 0; i < shape.depth; ++i) {
+    gate.Spawn("bench.ring", io::ReadyClass::kCritical, RingWriter(load));
+  }
+  co_await gate.Close();
+  co_return static_cast<double>(load.writes) * 1e9 /
+      static_cast<double>((runtime.Now() - began).ns);
 }
 
 // --- the log
@@ -231,38 +276,54 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+struct Round {
+  Figures log;
+  double bare = 0;  // writes a second, as the next
+  double ring = 0;
+  double OfBare() const { return log.flushes / bare; }
+  double OfRing() const { return log.flushes / ring; }
+};
+
+// Of what `figure` says of each round.
+template <typename Figure>
+double MedianOf(const std::vector<Round>& rounds, const Figure& figure) {
+  std::vector<double> values;
+  for (const Round& round : rounds) values.push_back(figure(round));
+  return Median(std::move(values));
+}
+
 io::Task<void> MeasureShape(io::Runtime& runtime, ScratchFile& scratch, const Options& options,
                             const Shape& shape) {
-  std::vector<double> ratios;
-  std::vector<double> bare_flushes;
-  std::vector<Figures> rounds;
-  for (uint64_t round = 0; round < options.rounds; ++round) {
-    Figures log = co_await MeasureLog(runtime, options, shape);
-    Figures bare;
-    auto measure = [&] { bare = MeasureBare(scratch, log.frame_bytes, shape, options.seconds); };
+  std::vector<Round> rounds;
+  for (uint64_t i = 0; i < options.rounds; ++i) {
+    Round& round = rounds.emplace_back();
+    round.log = co_await MeasureLog(runtime, options, shape);
+    const uint64_t bytes = round.log.frame_bytes;
+    auto measure = [&] { round.bare = MeasureBare(scratch, bytes, shape, options.seconds); };
     co_await runtime.Offload("bench.bare", measure);
-    ratios.push_back(log.flushes / bare.flushes);
-    bare_flushes.push_back(bare.flushes);
-    rounds.push_back(log);
+    round.ring = co_await MeasureRing(runtime, scratch.path(), bytes, shape, options.seconds);
   }
-  const auto median = [&rounds](double Figures::* figure) {
-    std::vector<double> values;
-    for (const Figures& figures : rounds) values.push_back(figures.*figure);
-    return Median(values);
+  const auto of_log = [&rounds](double Figures::* figure) {
+    return MedianOf(rounds, [figure](const Round& round) { return round.log.*figure; });
   };
-  std::printf("%-9s %5u %6llu %8llu %10.0f %11.0f %10.0f %6.2f %8.0f %8.0f\n", shape.method.c_str(),
-              shape.depth, static_cast<unsigned long long>(shape.batch),
-              static_cast<unsigned long long>(rounds.back().frame_bytes), median(&Figures::flushes),
-              median(&Figures::records), Median(bare_flushes), Median(ratios),
-              median(&Figures::p50_us), median(&Figures::p99_us));
+  std::printf("%-9s %5u %6llu %8llu %10.0f %11.0f %8.0f %8.0f %8.0f %8.0f %6.2f %7.2f\n",
+              shape.method.c_str(), shape.depth, static_cast<unsigned long long>(shape.batch),
+              static_cast<unsigned long long>(rounds.back().log.frame_bytes),
+              of_log(&Figures::flushes), of_log(&Figures::records), of_log(&Figures::p50_us),
+              of_log(&Figures::p99_us),
+              MedianOf(rounds, [](const Round& round) { return round.bare; }),
+              MedianOf(rounds, [](const Round& round) { return round.ring; }),
+              MedianOf(rounds, [](const Round& round) { return round.OfBare(); }),
+              MedianOf(rounds, [](const Round& round) { return round.OfRing(); }));
   std::fflush(stdout);
 }
 
 io::Task<void> Main(io::uring::UringHost& host, const Options& options) {
   io::Runtime& runtime = host.runtime(0);
   ScratchFile scratch(options.directory + "/bare");
-  std::printf("%-9s %5s %6s %8s %10s %11s %10s %6s %8s %8s\n", "method", "depth", "batch", "bytes",
-              "flushes/s", "records/s", "bare/s", "ratio", "p50 us", "p99 us");
+  std::printf("%-9s %5s %6s %8s %10s %11s %8s %8s %8s %8s %6s %7s\n", "method", "depth", "batch",
+              "bytes", "flushes/s", "records/s", "p50 us", "p99 us", "bare/s", "ring/s", "ratio",
+              "of ring");
   for (const std::string& method : SplitList(options.methods)) {
     for (const std::string& depth : SplitList(options.depths)) {
       for (const std::string& batch : SplitList(options.batches)) {

@@ -161,7 +161,12 @@ void GroupLog::PutRun(const Effect& effect, const Place& place, SegmentTable& se
   if (effect.index <= last()) DropFrom(effect.index, place, segments);
   const auto segment = static_cast<uint32_t>(place.segment.value());
   for (uint64_t i = 0; i < effect.count; ++i) {
-    slots_.push_back({segment, effect.frame, effect.term});
+    // Field by field: a slot put together elsewhere is copied as 16 bytes, which waits for the
+    // stores of its parts.
+    Slot& slot = slots_.emplace_back();
+    slot.segment = segment;
+    slot.frame = effect.frame;
+    slot.term = effect.term;
   }
   state_.last += effect.count;
   segments.AddLive(segment, effect.count);

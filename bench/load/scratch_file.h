@@ -44,6 +44,7 @@ class ScratchFile final {
   ScratchFile(const ScratchFile&) = delete;
   ScratchFile& operator=(const ScratchFile&) = delete;
 
+  const std::string& path() const { return path_; }
   // Writes of `bytes` (whole blocks, at most half the file), one after the other, for `seconds`.
   // Several threads may write at once.
   LatencyHistogram Write(uint64_t bytes, WriteMode mode, double seconds) {
