@@ -65,7 +65,8 @@ bool HoldsForAbsent(const Compare& compare) {
 
 class Run {
  public:
-  Run(Store& store, uint64_t keys_max) : store_(store), keys_max_(keys_max) {}
+  Run(Store& store, const CommandHeader& header, LogIndex index, uint64_t keys_max)
+      : store_(store), header_(header), index_(index), keys_max_(keys_max) {}
 
   ApplyResult operator()(const PutOp& put) {
     ApplyResult result;
@@ -126,7 +127,10 @@ class Run {
     } else if (store_.FindLease(op.lease) != nullptr) {
       result.outcome = Outcome::kLeaseExists;
     } else {
-      store_.GrantLease({.id = op.lease, .ttl_seconds = op.ttl_seconds, .remaining_seconds = 0});
+      store_.GrantLease({.id = op.lease,
+                         .ttl_seconds = op.ttl_seconds,
+                         .remaining_seconds = 0,
+                         .granted_at = index_});
     }
     return result;
   }
@@ -135,7 +139,7 @@ class Run {
     ApplyResult result;
     result.lease = op.lease;
     const Lease* lease = store_.FindLease(op.lease);
-    if (lease == nullptr) {
+    if (lease == nullptr || !Concerns(header_, lease->info)) {
       result.outcome = Outcome::kLeaseNotFound;
       return result;
     }
@@ -150,6 +154,8 @@ class Run {
 
   ApplyResult operator()(const LeaseCheckpointOp& op) {
     for (const LeaseCheckpoint& checkpoint : op.checkpoints) {
+      const Lease* lease = store_.FindLease(checkpoint.lease);
+      if (lease == nullptr || !Concerns(header_, lease->info)) continue;
       store_.CheckpointLease(checkpoint.lease, checkpoint.remaining_seconds);
     }
     return {};
@@ -365,6 +371,8 @@ class Run {
   }
 
   Store& store_;
+  const CommandHeader& header_;
+  const LogIndex index_;
   const uint64_t keys_max_;
   uint64_t touched_ = 0;
   uint64_t attached_ = 0;  // puts of this entry that attach a lease
@@ -373,8 +381,8 @@ class Run {
 
 }  // namespace
 
-ApplyResult ApplyCommand(Store& store, const Command& command, uint64_t keys_max) {
-  ApplyResult result = std::visit(Run(store, keys_max), command.op);
+ApplyResult ApplyCommand(Store& store, const Command& command, LogIndex index, uint64_t keys_max) {
+  ApplyResult result = std::visit(Run(store, command.header, index, keys_max), command.op);
   result.kind = command.kind();
   result.changed = store.Commit() > 0;
   result.revision = store.revision();

@@ -36,6 +36,7 @@ constexpr uint8_t kFlagHasFilters = 4;
 constexpr uint8_t kFlagPhysical = 1;
 constexpr uint8_t kFlagHasUser = 1;
 constexpr uint8_t kFlagHasSession = 2;
+constexpr uint8_t kFlagHasLeasesUntil = 4;
 
 // A claimed count reserves no more than this: nested claims would multiply.
 constexpr size_t kReserveMax = 16;
@@ -61,26 +62,31 @@ bool HasUser(const CommandHeader& header) {
   return !header.user.empty() || header.auth_revision != 0;
 }
 bool HasSession(const CommandHeader& header) { return header.session != 0 || header.sequence != 0; }
+bool HasLeasesUntil(const CommandHeader& header) { return header.leases_until != LogIndex(); }
 
 size_t HeaderBytes(const CommandHeader& header) {
   size_t bytes = kHeaderFixedBytes;
   if (HasUser(header)) bytes += BytesBytes(header.user) + VarintBytes(header.auth_revision);
   if (HasSession(header)) bytes += VarintBytes(header.session) + VarintBytes(header.sequence);
+  if (HasLeasesUntil(header)) bytes += VarintBytes(header.leases_until.value());
   return bytes;
 }
 
 char* StoreHeader(char* to, const CommandHeader& header, OpKind kind) {
   const bool user = HasUser(header);
   const bool session = HasSession(header);
+  const bool leases = HasLeasesUntil(header);
   to[0] = static_cast<char>(kCommandFormat);
   to[1] = static_cast<char>(kind);
-  to[2] = static_cast<char>(Join(Bit(user, kFlagHasUser), Bit(session, kFlagHasSession)));
+  to[2] = static_cast<char>(Join(Bit(user, kFlagHasUser), Bit(session, kFlagHasSession),
+                                 Bit(leases, kFlagHasLeasesUntil)));
   StoreU64(to + 3, header.request.node.value());
   StoreU32(to + 11, header.request.boot);
   StoreU64(to + 15, header.request.counter);
   to += kHeaderFixedBytes;
   if (user) to = StoreVarint(StoreBytes(to, header.user), header.auth_revision);
   if (session) to = StoreVarint(StoreVarint(to, header.session), header.sequence);
+  if (leases) to = StoreVarint(to, header.leases_until.value());
   return to;
 }
 
@@ -192,6 +198,10 @@ class Decoder {
     if (flags & kFlagHasSession) {
       header.session = in_.Varint();
       header.sequence = in_.Varint();
+    }
+    if (flags & kFlagHasLeasesUntil) {
+      header.leases_until = LogIndex(in_.Varint());
+      if (header.leases_until == LogIndex()) valid_ = false;
     }
     return header;
   }
@@ -373,7 +383,7 @@ StatusOr<Opening> Open(std::string_view bytes) {
       kind > static_cast<uint8_t>(OpKind::kLeaseCheckpoint)) {
     return UnimplementedError("command of unknown kind ", int{kind});
   }
-  if ((flags & ~(kFlagHasUser | kFlagHasSession)) != 0) {
+  if ((flags & ~(kFlagHasUser | kFlagHasSession | kFlagHasLeasesUntil)) != 0) {
     return UnimplementedError("command header with unknown flags ", int{flags});
   }
   return Opening{static_cast<OpKind>(kind), flags, Decoder(in.rest())};

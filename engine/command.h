@@ -8,6 +8,7 @@
 //   u64 node id | u32 boot count | u64 counter         the request id
 //   flags & 1: bytes user, varint auth revision
 //   flags & 2: varint client session, varint sequence  reserved, without a meaning yet
+//   flags & 4: varint leases_until, not 0
 //   the op's body (command.cc)
 // An empty entry is a leader's first of its term: it is no command, DecodeCommand never sees it.
 //
@@ -51,6 +52,9 @@ struct CommandHeader {
   uint64_t auth_revision = 0;  // the auth revision the edge checked against; 0 without a user
   uint64_t session = 0;        // reserved client session; 0 = none
   uint64_t sequence = 0;       // reserved position in that session
+  // Of a lease revoke or checkpoint that a leader proposes: what it had applied then. Leases that
+  // were granted later, and may have ids of those it means, are passed over. 0: none are.
+  LogIndex leases_until;
 };
 
 // range_end, everywhere: empty = the single key; one 0x00 byte = every key >= key; else [key,

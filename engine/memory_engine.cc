@@ -79,7 +79,7 @@ ApplyResult MemoryEngine::Apply(const Entry& entry) {
   }
   const StatusOr<Command> command = DecodeCommand(entry.command);
   if (command.ok()) {
-    result = ApplyCommand(*store_, *command, entry_keys_max_);
+    result = ApplyCommand(*store_, *command, entry.index, entry_keys_max_);
     result.request = command->header.request;
   } else {
     result.outcome = command.status().code() == StatusCode::kUnimplemented ? Outcome::kUnsupported
@@ -104,7 +104,8 @@ void MemoryEngine::Announce(const ApplyResult& result, const Command& command) {
   } else if (const auto* checkpoints = std::get_if<LeaseCheckpointOp>(&command.op)) {
     for (const LeaseCheckpoint& checkpoint : checkpoints->checkpoints) {
       const Lease* lease = store_->FindLease(checkpoint.lease);
-      if (lease != nullptr) listener_->OnLeaseCheckpointed(lease->info);
+      if (lease == nullptr || !Concerns(command.header, lease->info)) continue;
+      listener_->OnLeaseCheckpointed(lease->info);
     }
   } else if (result.kind == OpKind::kCompact) {
     listener_->OnCompacted(store_->compacted());

@@ -277,6 +277,7 @@ io::Task<uint64_t> MemoryEngine::Digest() {
     PutU64(rest, static_cast<uint64_t>(id.value()));
     PutU64(rest, static_cast<uint64_t>(lease.info.ttl_seconds));
     PutU64(rest, static_cast<uint64_t>(lease.info.remaining_seconds));
+    PutU64(rest, lease.info.granted_at.value());
     PutU64(rest, lease.keys.size());
   }
   const HashResult keys = co_await HashKv(Revision(0));

@@ -253,7 +253,7 @@ class Sink final : public SnapshotSink {
                    ? Damaged("too long a server state", offset)
                    : OkStatus();
       case SnapshotSection::kLeases:
-        return TakeLeases(chunk.raw, offset);
+        return TakeLeases(chunk, offset);
       case SnapshotSection::kKeys:
         keys_ = Reader(chunk.raw);
         return OkStatus();
@@ -269,11 +269,12 @@ class Sink final : public SnapshotSink {
     return header.status();
   }
 
-  Status TakeLeases(std::string_view raw, uint64_t offset) {
-    Reader in(raw);
+  Status TakeLeases(const Chunk& chunk, uint64_t offset) {
+    Reader in(chunk.raw);
     while (!in.rest().empty()) {
-      const LeaseInfo lease = ReadLease(in);
-      if (!in.ok() || lease.id == LeaseId(0) || store_->FindLease(lease.id) != nullptr) {
+      const LeaseInfo lease = ReadLease(in, chunk.version);
+      if (!in.ok() || lease.id == LeaseId(0) || store_->FindLease(lease.id) != nullptr ||
+          lease.granted_at > header_.applied_index) {
         return Damaged("a malformed lease", offset);
       }
       store_->GrantLease(lease);

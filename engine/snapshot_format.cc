@@ -11,17 +11,17 @@
 namespace metastore::engine {
 namespace {
 
-// Contents of the sections, version 1 (signed: zigzag varint):
+// Contents of the sections, version 1 but for leases (signed: zigzag varint):
 //   header  varint applied index | varint term | signed revision | signed compacted |
 //           varint entry_keys_max
-//   leases  each: signed id | signed ttl | signed remaining
+//   leases  each: signed id | signed ttl | signed remaining | varint granted at, from version 2 on
 //   keys    items: u8 1 | bytes key
 //                  u8 2 | varint main | varint sub | varint main - create | varint version |
 //                  signed lease | bytes value
 //                  u8 3 | varint main | varint sub            (a delete)
 //   end     varint leases | varint keys | varint versions
-constexpr uint32_t kMagic = 0x50534d43;  // "CMSP"
-constexpr uint16_t kSectionVersion = 1;
+constexpr uint32_t kMagic = 0x50534d43;      // "CMSP"
+constexpr uint16_t kLeasesWithoutGrant = 1;  // a version
 constexpr uint16_t kPlain = 0;
 constexpr uint16_t kZstd = 1;
 constexpr uint64_t kChecksumSeed = 0x736e617073686f74;
@@ -36,6 +36,9 @@ constexpr uint8_t kItemDelete = 3;
 void PutSigned(std::string& to, int64_t value) { PutVarint(to, ZigZag(value)); }
 int64_t ReadSigned(Reader& in) { return UnZigZag(in.Varint()); }
 uint64_t Unsigned(int64_t value) { return static_cast<uint64_t>(value); }
+
+// The newest version of a section.
+uint16_t VersionOf(SnapshotSection section) { return section == SnapshotSection::kLeases ? 2 : 1; }
 
 uint64_t ChecksumOf(std::string_view header, std::string_view stored) {
   return Hash64(stored, Hash64(header.substr(0, kChecksumAt), kChecksumSeed));
@@ -90,13 +93,15 @@ void AppendLease(const LeaseInfo& lease, std::string& raw) {
   PutSigned(raw, lease.id.value());
   PutSigned(raw, lease.ttl_seconds);
   PutSigned(raw, lease.remaining_seconds);
+  PutVarint(raw, lease.granted_at.value());
 }
 
-LeaseInfo ReadLease(Reader& in) {
+LeaseInfo ReadLease(Reader& in, uint16_t version) {
   LeaseInfo lease;
   lease.id = LeaseId(ReadSigned(in));
   lease.ttl_seconds = ReadSigned(in);
   lease.remaining_seconds = ReadSigned(in);
+  if (version > kLeasesWithoutGrant) lease.granted_at = LogIndex(in.Varint());
   return lease;
 }
 
@@ -190,7 +195,7 @@ std::string ChunkEncoder::Take() {
   char header[kChunkHeaderBytes];
   StoreU32(header, kMagic);
   StoreU16(header + 4, static_cast<uint16_t>(section_));
-  StoreU16(header + 6, kSectionVersion);
+  StoreU16(header + 6, VersionOf(section_));
   StoreU16(header + 8, shorter ? kZstd : kPlain);
   StoreU16(header + 10, 0);
   StoreU32(header + 12, sequence_++);
@@ -239,15 +244,17 @@ StatusOr<bool> ChunkDecoder::Next(Chunk& chunk) {
   if (LoadU64(header + kChecksumAt) != ChecksumOf(pending, stored))
     return Damaged("a wrong checksum");
   const uint16_t section = LoadU16(header + 4);
+  const uint16_t version = LoadU16(header + 6);
   const uint16_t codec = LoadU16(header + 8);
   if (LoadU32(header + 12) != sequence_) return Damaged("a chunk out of sequence");
   const bool known = section >= static_cast<uint16_t>(SnapshotSection::kHeader) &&
                      section <= static_cast<uint16_t>(SnapshotSection::kEnd);
-  if (!known || LoadU16(header + 6) != kSectionVersion || codec > kZstd) {
-    return UnimplementedError("snapshot: section ", section, " version ", LoadU16(header + 6),
-                              " codec ", codec, " at offset ", offset_, " is of a newer format");
-  }
   chunk.section = static_cast<SnapshotSection>(section);
+  chunk.version = version;
+  if (!known || version < 1 || version > VersionOf(chunk.section) || codec > kZstd) {
+    return UnimplementedError("snapshot: section ", section, " version ", version, " codec ", codec,
+                              " at offset ", offset_, " is of a newer format");
+  }
   chunk.raw.resize(raw_bytes);
   if (codec == kPlain) {
     if (raw_bytes != stored_bytes) return Damaged("a chunk of contradictory length");

@@ -7,7 +7,8 @@
 // The checksum is xxh3 of the header before it and of the stored bytes. `sequence` counts chunks
 // from 0, so a lost or misplaced chunk is seen. Sections come in the order of their numbers, each
 // in one or more chunks, kHeader and kEnd in exactly one; an unknown section or version is refused,
-// never skipped. Contents: snapshot_format.cc.
+// never skipped. Sections are written in their newest version and read in every one. Contents:
+// snapshot_format.cc.
 //
 // Pure functions; streams are input from disks and peers: nothing in them is CHECKed.
 #pragma once
@@ -64,8 +65,8 @@ StatusOr<SnapshotHeader> DecodeSnapshotHeader(std::string_view raw);
 std::string EncodeSnapshotTotals(const SnapshotTotals& totals);
 StatusOr<SnapshotTotals> DecodeSnapshotTotals(std::string_view raw);
 void AppendLease(const LeaseInfo& lease, std::string& raw);
-// Reads one; check in.ok() afterwards.
-LeaseInfo ReadLease(Reader& in);
+// Reads one of a section of `version`; check in.ok() afterwards.
+LeaseInfo ReadLease(Reader& in, uint16_t version);
 // The kKeys section is a sequence of items: a key, then its versions, newest first, possibly in
 // later chunks.
 void AppendKey(std::string_view key, std::string& raw);
@@ -111,6 +112,7 @@ class ChunkEncoder final {
 
 struct Chunk {
   SnapshotSection section{};
+  uint16_t version = 0;  // the section's
   std::string raw;
 };
 

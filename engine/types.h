@@ -164,6 +164,9 @@ struct LeaseInfo {
   LeaseId id;
   int64_t ttl_seconds = 0;        // as granted
   int64_t remaining_seconds = 0;  // a checkpoint's; 0 = none
+  // The entry that granted it: tells it from others of its id, before and after. 0: not known, it
+  // came with a snapshot that did not say so.
+  LogIndex granted_at;
 };
 
 struct LeaseKeys {

@@ -115,6 +115,11 @@ std::optional<Term> TailLog::TermAt(LogIndex index) const {
   return std::prev(after)->term;
 }
 
+const Entry& TailLog::InMemory(LogIndex index) const {
+  CHECK(index >= tail_begin_ && index <= last_);
+  return tail_[index - tail_begin_];
+}
+
 Status TailLog::Entries(LogIndex begin, LogIndex end, size_t bytes_max, std::vector<Entry>& out) {
   CHECK_LT(begin, end);
   CHECK_LE(end, last_ + 1);

@@ -63,6 +63,8 @@ class TailLog final : public LogView {
 
   LogIndex tail_begin() const { return tail_begin_; }
   size_t bytes() const { return bytes_; }
+  // One of those in memory, of [tail_begin(), LastIndex()] (CHECKed).
+  const Entry& InMemory(LogIndex index) const;
 
   LogIndex FirstIndex() const override { return start_.index + 1; }
   LogIndex LastIndex() const override { return last_; }

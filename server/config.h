@@ -21,6 +21,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/step_budget.h"
 #include "io/base/limits.h"
 #include "io/base/status.h"
 #include "io/base/time.h"
@@ -111,6 +112,8 @@ struct RequestConfig {
   uint64_t txn_ops_max = limits::kTxnOpsDefault;              // --max-txn-ops
   // --watch-progress-notify-interval: of a watcher without events
   Duration watch_progress_interval = Seconds(600);
+  // Watchers that are given their changes in one step. No flag: simulations make steps short.
+  size_t watch_step_watchers = engine::kStepRecords;
   int64_t quota_bytes =
       0;  // --quota-backend-bytes: 0 = the engine's default (2 GiB in memory), negative = none
 };

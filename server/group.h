@@ -125,7 +125,8 @@ class Group final : public CallReceiver {
   // At next_tick(), or later. Raft's ticks do not depend on when: those due are given before
   // anything else is done.
   void Tick();
-  MonoTime next_tick() const { return ticks_.next(); }
+  // Max: the group has failed, and waits to be stopped.
+  MonoTime next_tick() const { return failure_.ok() ? ticks_.next() : MonoTime::Max(); }
 
   // --- from peers ------------------------------------------------------------------------------
   // A kSnapshot comes only once its data lies in the snapshot store.

@@ -46,7 +46,6 @@ io::Task<void> GroupLeases::Stop() {
   stopping_ = true;
   FailAll(errors::kStopped);
   stop_.RequestStop();
-  peers_.EndAskLeases();
   co_await gate_.Close();
 }
 
@@ -245,6 +244,7 @@ void GroupLeases::FailAll(const ClientError& error) {
   for (std::vector<LeaseCall*>* calls : {&waiting_, &aside_}) {
     for (LeaseCall* call : std::exchange(*calls, {})) Fail(*call, error);
   }
+  peers_.EndAskLeases();  // whose calls fail as they come back
 }
 
 io::Task<std::vector<LeaseEnd>> GroupLeases::List() {
@@ -270,12 +270,13 @@ io::Task<std::vector<LeaseEnd>> GroupLeases::List() {
 void GroupLeases::NoteLeadership() {
   const Term term = group_.leading_term();
   if (term == led_ && lessor_.leads() == (term != Term())) return;
-  if (lessor_.leads()) lessor_.Follow();
+  const bool goes_on = lessor_.leads() && Mutated(Mutation::kOldTimesKept);
+  if (lessor_.leads() && !goes_on) lessor_.Follow();
   led_ = term;
   TakeBack(std::exchange(aside_, {}));
   if (!waiting_.empty()) arrived_.NotifyOne();
   if (term == Term()) return;
-  lessor_.Lead();
+  if (!goes_on) lessor_.Lead();
   full_ = false;
   next_pass_ = runtime_.Now() + lessor_.pass_interval();
   upkeep_wanted_.NotifyAll();
@@ -370,11 +371,12 @@ bool GroupLeases::ProposeCheckpoints(std::vector<engine::LeaseCheckpoint> checkp
   return group_.ProposeLeading(led_, payloads_);
 }
 
-// Nobody waits for these by their id.
+// Nobody waits for these by their id. Clients' revokes and grants may be in the log before them and
+// not yet applied: they concern the leases that there are now, and no later ones of the same ids.
 engine::CommandHeader GroupLeases::NewHeader() {
   engine::RequestId request = group_.options().publish_id;
   request.counter = kOwnCounters + ++commands_;
-  return {.request = request};
+  return {.request = request, .leases_until = engine_.stats().applied_index};
 }
 
 }  // namespace metastore::server

@@ -62,7 +62,8 @@ StatusOr<LeaseReply> DecodeLeaseReply(std::string_view bytes) {
   const uint64_t count = in.Varint();
   LeaseReply reply;
   if (code != StatusCode::kOk) reply.result = MakeStatus(code, message);
-  bool valid = in.ok() && version == kFormatVersion && count <= kLeaseQuestionsMax;
+  bool valid = in.ok() && version == kFormatVersion && count <= kLeaseQuestionsMax &&
+               code <= StatusCode::kUnauthenticated;
   for (uint64_t i = 0; i < count && valid; ++i) {
     const uint8_t found = in.U8();
     LeaseAnswer& answer = reply.answers.emplace_back();

@@ -18,7 +18,10 @@
 //  4. Revokes and checkpoints are appended to this leader's own log in this term, or not at all:
 //     never forwarded, never proposed again. They come into effect by being applied in the term, or
 //     end with it. A lease whose revoke is under way is not renewed: the keepalive waits until it
-//     is gone, or is asked again of the next leader.
+//     is gone, or is asked again of the next leader. They name the index that was applied when they
+//     were proposed: a lease of the same id that a client grants behind that is another, which they
+//     pass over (engine/command.h). So a record is of one grant: it goes when its lease does, by
+//     whichever revoke comes first, and the grant that follows makes its own.
 //  5. A lease with a checkpoint, applied or under way, is renewed only after an entry that clears
 //  it
 //     was applied, which comes after the checkpoint in the same log.

@@ -74,7 +74,7 @@ StatusOr<MemberChangeReply> DecodeMemberChangeReply(std::string_view bytes) {
     if (!member.ok()) return member.status();
     reply.members.push_back(*std::move(member));
   }
-  if (!reader.done() || version != kFormatVersion) {
+  if (!reader.done() || version != kFormatVersion || code > StatusCode::kUnauthenticated) {
     return DataLossError("malformed membership reply");
   }
   return reply;

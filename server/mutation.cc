@@ -50,6 +50,7 @@ constexpr MutationName<Mutation> kServiceMutations[] = {
     {Mutation::kLeaseUnconfirmed, "lease-renewed-unconfirmed"},
     {Mutation::kCheckpointKept, "checkpoint-not-cleared"},
     {Mutation::kCheckpointIgnored, "checkpoint-ignored"},
+    {Mutation::kOldTimesKept, "old-times-kept"},
     {Mutation::kContestGoneIsWon, "contest-gone-is-won"},
 };
 

@@ -47,12 +47,13 @@ enum class Mutation : uint8_t {
   kWatchSyncedEarly,       // catching up ends a revision early
   kWatchStartOffByOne,     // a watcher gets nothing of the revision it needs next
   kWatchBudgetDrops,       // what is over a budget is dropped, and the watcher goes on
-  kWatchPlaceForgotten,    // one over its budget goes on from where it was behind before
+  kWatchPlaceForgotten,    // one over its budget goes on from what it was given last
   kWatchProgressBehind,    // one that is behind is told that it has everything
   kWatchCompactionSilent,  // what was compacted is left out without a word
   kLeaseUnconfirmed,       // a keepalive is answered without asking the others
   kCheckpointKept,         // a keepalive leaves the checkpoint as it is
   kCheckpointIgnored,      // a new leader gives each lease its whole time
+  kOldTimesKept,           // who leads again goes on with the times of when it led before
   kContestGoneIsWon,       // who loses its predecessor takes itself for the first
 };
 

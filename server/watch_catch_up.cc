@@ -30,6 +30,9 @@ bool EndsLater(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+CatchUp::CatchUp(WatchTable& table)
+    : table_(table), fan_out_(table.index(), &WatchRange::passing, &WatchRange::passing_slot) {}
+
 void CatchUp::Add(Watcher& watcher) {
   watcher.lag_place = static_cast<uint32_t>(behind_.size());
   behind_.push_back(&watcher);
@@ -66,9 +69,8 @@ io::Task<void> CatchUp::Run(io::StopToken stop) {
         if (behind_.empty() || stop.stopped()) continue;
       }
       BeginPass();
-    } else {
-      Join();
     }
+    co_await Join();
     co_await Step(stop);
   }
 }
@@ -76,7 +78,7 @@ io::Task<void> CatchUp::Run(io::StopToken stop) {
 void CatchUp::BeginPass() {
   const Watcher& first = *behind_.front();
   pass_.next = first.next;
-  pass_.until = table_.live();
+  pass_.until = table_.heard();
   pass_.key = first.range->key();
   pass_.range_end = EndOf(*first.range);
   for (const Watcher* watcher : behind_) {
@@ -86,7 +88,6 @@ void CatchUp::BeginPass() {
     std::string end = EndOf(*watcher->range);
     if (EndsLater(end, pass_.range_end)) pass_.range_end = std::move(end);
   }
-  Join();
 }
 
 bool CatchUp::Covers(const WatchRange& range) const {
@@ -96,13 +97,28 @@ bool CatchUp::Covers(const WatchRange& range) const {
                                    : !EndsLater(range.range_end(), pass_.range_end);
 }
 
-void CatchUp::Join() {
-  if (pass_.watchers == behind_.size()) return;
-  const std::vector<Watcher*> all = behind_;
-  for (Watcher* watcher : all) {
-    if (watcher->state != WatcherState::kWaiting || watcher->next < pass_.next) continue;
-    if (Covers(*watcher->range)) table_.Move(*watcher, WatcherState::kPassing);
+// One step of a look at all who are behind, from the last one on: whom `visit` moves, or who goes
+// between steps, is replaced by the last. `left` have not been looked at, but for those who were
+// moved there. True: all have been.
+template <typename Visit>
+bool CatchUp::VisitStep(size_t& left, const Visit& visit) {
+  engine::StepBudget budget = table_.NewStep();
+  left = std::min(left, behind_.size());
+  while (left > 0) {
+    if (!budget.Spend(1)) return false;
+    visit(*behind_[--left]);
   }
+  return true;
+}
+
+io::Task<void> CatchUp::Join() {
+  if (pass_.watchers == behind_.size()) co_return;
+  const auto join = [this](Watcher& watcher) {
+    if (watcher.state != WatcherState::kWaiting || watcher.next < pass_.next) return;
+    if (Covers(*watcher.range)) table_.Move(watcher, WatcherState::kPassing);
+  };
+  size_t left = SIZE_MAX;
+  while (!VisitStep(left, join)) co_await io::Yield();
 }
 
 io::Task<void> CatchUp::Step(io::StopToken stop) {
@@ -113,7 +129,7 @@ io::Task<void> CatchUp::Step(io::StopToken stop) {
   history->prev_kv = pass_.previous > 0;
   const WatchHistory* recent = FindRecent(*history);
   if (recent != nullptr) {
-    Take(*recent);
+    co_await Take(*recent);
     co_await io::Yield();
     co_return;
   }
@@ -128,7 +144,7 @@ io::Task<void> CatchUp::Step(io::StopToken stop) {
   }
   ++reads_total_;
   if (stop.stopped()) co_return;
-  Take(*history);
+  co_await Take(*history);
   const size_t bytes = history->batch.bytes.size();
   if (bytes == 0 || bytes > limits::kWatcherQueuedBytesMax) co_return;
   if (recent_.size() == limits::kWatchRecentReads) recent_.pop_front();
@@ -146,32 +162,47 @@ const WatchHistory* CatchUp::FindRecent(const WatchHistory& wanted) const {
   return nullptr;
 }
 
-void CatchUp::Take(const WatchHistory& history) {
-  if (history.outcome == engine::Outcome::kStateReplaced) return;
+io::Task<void> CatchUp::Take(const WatchHistory& history) {
+  if (history.outcome == engine::Outcome::kStateReplaced) co_return;
   if (history.outcome == engine::Outcome::kCompacted) {
     CancelCompacted(history.compacted);
     pass_.next = std::max(pass_.next, history.compacted);
-    return;
+    co_return;
   }
   CHECK(history.outcome == engine::Outcome::kOk);
-  pass_.current = std::max(history.current, table_.live());
-  table_.fan_out().Deliver(history.batch, &WatchRange::passing, *this);
+  pass_.current = std::max(history.current, table_.heard());
+  fan_out_.Begin(history.batch);
+  while (!Deliver()) co_await io::Yield();
   pass_.next = history.batch.last + 1;
+  co_await EndPass();
+}
+
+bool CatchUp::Deliver() {
+  engine::StepBudget budget = table_.NewStep();
+  return fan_out_.Step(budget, *this);
+}
+
+bool CatchUp::HasAllHeard() const {
   const Revision wanted = Mutated(Mutation::kWatchSyncedEarly) ? pass_.next + 1 : pass_.next;
-  if (wanted > table_.live()) {
-    EndPass(WatcherState::kSynced);
+  return wanted > table_.heard();
+}
+
+// If it is at its end, or others are to have their turn.
+io::Task<void> CatchUp::EndPass() {
+  size_t left = SIZE_MAX;
+  if (HasAllHeard()) {
+    const auto sync = [this](Watcher& watcher) { Leave(watcher, WatcherState::kSynced); };
+    while (HasAllHeard() && !VisitStep(left, sync)) co_await io::Yield();
   } else if (pass_.next > pass_.until && pass_.watchers < behind_.size()) {
-    EndPass(WatcherState::kWaiting);
+    const auto wait = [this](Watcher& watcher) { Leave(watcher, WatcherState::kWaiting); };
+    while (!VisitStep(left, wait)) co_await io::Yield();
   }
 }
 
-void CatchUp::EndPass(WatcherState to) {
-  const std::vector<Watcher*> all = behind_;
-  for (Watcher* watcher : all) {
-    if (watcher->state != WatcherState::kPassing) continue;
-    watcher->next = std::max(watcher->next, pass_.next);
-    table_.Move(*watcher, to);
-  }
+void CatchUp::Leave(Watcher& watcher, WatcherState to) {
+  if (watcher.state != WatcherState::kPassing) return;
+  watcher.next = std::max(watcher.next, pass_.next);
+  table_.Move(watcher, to);
 }
 
 void CatchUp::CancelCompacted(Revision compacted) {

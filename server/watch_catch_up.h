@@ -7,7 +7,10 @@
 // are behind cost one pass, not a thousand.
 //
 // Each step of a pass is one bounded read on the state core, in its background; the last ones are
-// kept for those who come to the same place a little later.
+// kept for those who come to the same place a little later. To join, to be given what was read, and
+// to end the pass are done watcher by watcher, in steps of some 300 us. Meanwhile watchers may come
+// and go, but into the pass they come in Join alone. A batch that arrives while a pass ends is for
+// those who were synced before; the others go on with the pass, since they need what it has.
 #pragma once
 
 #include <deque>
@@ -28,7 +31,7 @@ class WatchTable;
 class CatchUp final : private WatchFanOut::Receiver {
  public:
   // `table` outlives it.
-  explicit CatchUp(WatchTable& table) : table_(table) {}
+  explicit CatchUp(WatchTable& table);
   ~CatchUp() override { CHECK(behind_.empty()); }
 
   // One that waits or passes, by its state.
@@ -39,20 +42,29 @@ class CatchUp final : private WatchFanOut::Receiver {
   // The loop; ends after `stop`.
   io::Task<void> Run(io::StopToken stop);
 
+  // The range is about to go.
+  void Forget(const WatchRange& range) { fan_out_.Forget(range); }
+
   uint64_t reads_total() const { return reads_total_; }
 
  private:
   void BeginPass();
   bool Covers(const WatchRange& range) const;
-  void Join();
-  void EndPass(WatcherState to);
+  io::Task<void> Join();
+  io::Task<void> EndPass();
+  template <typename Visit>
+  bool VisitStep(size_t& left, const Visit& visit);
+  bool HasAllHeard() const;
+  void Leave(Watcher& watcher, WatcherState to);
   void CancelCompacted(Revision compacted);
   io::Task<void> Step(io::StopToken stop);
   const WatchHistory* FindRecent(const WatchHistory& wanted) const;
-  void Take(const WatchHistory& history);
+  io::Task<void> Take(const WatchHistory& history);
+  bool Deliver();
   void Offer(Watcher& watcher, const WatchBlock& block) override;
 
   WatchTable& table_;
+  WatchFanOut fan_out_;
   std::vector<Watcher*> behind_;  // waiting or passing
   struct {
     size_t watchers = 0;  // in it; 0: there is none

@@ -41,7 +41,7 @@ io::Task<void> WatchHub::Detach(WatchFeed& feed) {
   Lane& lane = LaneOf(feed);
   lane.on = false;
   FollowLanes();
-  while (lane.batches > 0) co_await lane.arrived.Wait();
+  while (lane.batches > 0) co_await lane.returned.Wait();
   while (flush_.queued) co_await io::Yield();
   std::erase_if(lanes_, [&feed](const auto& one) { return one->feed == &feed; });
 }
@@ -128,26 +128,29 @@ void WatchHub::Send(Lane& lane, const WatchBatch& batch) {
     post->attaches = lane.attaches;
     post->run = [](io::ReadyNode& node) {
       auto& there = static_cast<Post&>(node);
-      WatchFeed& feed = *there.lane->feed;
-      there.watched = feed.OnBatch(there.batch);
-      there.batch = WatchBatch();
-      there.run = [](io::ReadyNode& back) {
-        auto& own = static_cast<Post&>(back);
-        own.hub->OnArrived(std::unique_ptr<Post>(&own));
-      };
-      // Few are under way: there is room.
-      CHECK(feed.runtime().Post(there.hub->runtime_.core(), there));
+      there.lane->feed->OnBatch(there);
     };
     if (runtime_.Post(lane.feed->runtime().core(), *post)) {
       ++lane.batches;
       lane.bytes += bytes;
       ++batches_;
-      std::ignore = post.release();  // comes back to OnArrived
+      std::ignore = post.release();  // comes back to OnReturned
       return;
     }
   }
   lane.lost = true;
   ++lost_batches_;
+}
+
+void WatchHub::Post::Return(bool somebody) {
+  watched = somebody;
+  batch = WatchBatch();
+  run = [](io::ReadyNode& back) {
+    auto& own = static_cast<Post&>(back);
+    own.hub->OnReturned(std::unique_ptr<Post>(&own));
+  };
+  // Few are under way: there is room.
+  CHECK(lane->feed->runtime().Post(hub->runtime_.core(), *this));
 }
 
 // The feed learns that there is a gap, even if nothing changes any more.
@@ -165,7 +168,7 @@ void WatchHub::AddMetrics(io::MetricList& list) const {
                "Batches not sent to a core that did not keep up.", lost_batches_);
 }
 
-void WatchHub::OnArrived(std::unique_ptr<Post> post) {
+void WatchHub::OnReturned(std::unique_ptr<Post> post) {
   Lane& lane = *post->lane;
   --lane.batches;
   lane.bytes -= post->bytes;
@@ -175,7 +178,7 @@ void WatchHub::OnArrived(std::unique_ptr<Post> post) {
     FollowLanes();
   }
   if (lane.on && lane.lost) Flush();
-  lane.arrived.NotifyAll();
+  lane.returned.NotifyAll();
 }
 
 }  // namespace metastore::server

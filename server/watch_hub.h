@@ -1,8 +1,9 @@
 // WatchHub: tells the edge cores of every change, while anybody there watches.
 //
 // Owned by the StateCore, on its core. The changes of a turn become one WatchBatch, which goes to
-// each edge core that has watchers. What is under way to an edge is bounded: an edge that does not
-// keep up loses its feed until it does, sees the gap by the revisions, and reads history instead.
+// each edge core that has watchers. What is under way to an edge, or there and not yet given to all
+// its watchers, is bounded: an edge that does not keep up loses its feed until it does, sees the
+// gap by the revisions, and reads history instead.
 // So the state core never waits for an edge. While nobody watches, a change costs a branch.
 //
 // Invariants
@@ -24,13 +25,24 @@
 
 namespace metastore::server {
 
+// A batch that has come to a feed, which has it until it returns it.
+class WatchArrival {
+ public:
+  virtual ~WatchArrival() = default;
+  // Once, on the feed's core; the arrival is not used afterwards. `watched`: somebody watches
+  // there; false: nothing more is wanted until the next Attach.
+  virtual void Return(bool watched) = 0;
+
+  WatchBatch batch;
+};
+
 // Where an edge core's live changes arrive.
 class WatchFeed {
  public:
   virtual ~WatchFeed() = default;
   virtual io::Runtime& runtime() = 0;  // its core's
-  // On its core. True: somebody watches; false: nothing more is wanted until the next Attach.
-  virtual bool OnBatch(const WatchBatch& batch) = 0;
+  // On its core. Returned now or later, in any order.
+  virtual void OnBatch(WatchArrival& arrival) = 0;
 };
 
 // What watchers' streams need to know of the member.
@@ -97,14 +109,15 @@ class WatchHub final : public engine::ChangeListener {
     bool previous = false;
     bool lost = false;  // a batch was not sent
     uint64_t attaches = 0;
-    size_t batches = 0;  // under way
+    size_t batches = 0;  // not returned
     size_t bytes = 0;
-    io::Signal arrived;
+    io::Signal returned;
   };
-  struct Post : io::ReadyNode {
+  struct Post final : WatchArrival, io::ReadyNode {
+    void Return(bool watched) override;
+
     WatchHub* hub = nullptr;
     Lane* lane = nullptr;
-    WatchBatch batch;
     size_t bytes = 0;
     uint64_t attaches = 0;  // of the lane, when this was sent
     bool watched = true;
@@ -119,7 +132,7 @@ class WatchHub final : public engine::ChangeListener {
   void Flush();
   void Send(Lane& lane, const WatchBatch& batch);
   void Resume(Lane& lane);
-  void OnArrived(std::unique_ptr<Post> post);
+  void OnReturned(std::unique_ptr<Post> post);
   void FollowLanes();
 
   io::Runtime& runtime_;

@@ -34,7 +34,7 @@ struct Watcher {
   WatchSession* session = nullptr;
   WatchRange* range = nullptr;
   int64_t id = 0;
-  Revision next;           // nothing older; of one that is behind: what it needs next
+  Revision next;           // it needs nothing older: its start, then behind what it was given last
   uint32_t place = 0;      // in its range's list, or its session's of the parked
   uint32_t lag_place = 0;  // in the table's list of those waiting or passing
   uint32_t queued_bytes = 0;
@@ -56,8 +56,9 @@ struct WatchRange {
 
   std::string bounds;  // key and range_end
   uint32_t key_bytes = 0;
-  uint32_t slot = 0;  // scratch of whoever collects ranges
-  uint64_t watchers_count = 0;
+  uint32_t watchers_count = 0;
+  uint32_t synced_slot = 0;   // scratch of who goes through `synced`,
+  uint32_t passing_slot = 0;  // and `passing`
   Watchers synced;
   Watchers passing;
 };

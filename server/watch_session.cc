@@ -110,7 +110,7 @@ void WatchSession::Cancel(int64_t id) {
   const auto found = watchers_.find(id);
   if (found == watchers_.end()) return;
   Remove(*found->second);
-  Answer({.kind = WatchDelivery::Kind::kCanceled, .id = id, .revision = table_.live()});
+  Answer({.kind = WatchDelivery::Kind::kCanceled, .id = id, .revision = table_.heard()});
 }
 
 void WatchSession::CancelCompacted(Watcher& watcher, Revision compacted) {
@@ -129,13 +129,13 @@ void WatchSession::Remove(Watcher& watcher) {
   if (watcher.progress_notify && --progress_.watchers == 0) {
     table_.runtime().Cancel(progress_.timer);
   }
-  table_.index().Give(*watcher.range);
   watchers_.erase(watcher.id);
 }
 
 io::Task<Status> WatchSession::RequestProgress() {
   StatusOr<WatchMoment> moment = co_await table_.Ask(false, false);
   if (!moment.ok()) co_return moment.status();
+  co_await table_.WaitDelivered(moment->revision);
   if (!ended_.ok()) co_return ended_;
   if (watchers_.empty() || behind_ > 0 || table_.live() < moment->revision) co_return OkStatus();
   for (const auto& [id, watcher] : watchers_) {

@@ -29,11 +29,19 @@ void TakeOut(auto& list, Watcher& watcher) {
 WatchTable::WatchTable(const Parts& parts)
     : parts_(parts),
       index_(parts.runtime.Random()),
-      fan_out_(index_),
       catch_up_(*this),
-      gate_(parts.runtime.scheduler()) {}
+      fan_out_(index_, &WatchRange::synced, &WatchRange::synced_slot),
+      gate_(parts.runtime.scheduler()) {
+  step_.table = this;
+  step_.name = "watch.deliver";
+  step_.ready_class = io::ReadyClass::kBackground;
+  step_.run = [](io::ReadyNode& node) { static_cast<StepNode&>(node).table->Deliver(); };
+}
 
-WatchTable::~WatchTable() { CHECK(sessions_.empty()); }
+WatchTable::~WatchTable() {
+  CHECK(sessions_.empty());
+  CHECK(under_way_ == nullptr);
+}
 
 void WatchTable::Start() {
   gate_.Spawn("watch.catch_up", io::ReadyClass::kBackground, catch_up_.Run(stop_.token()));
@@ -80,11 +88,37 @@ void WatchTable::EndLeaderless() {
   }
 }
 
-bool WatchTable::OnBatch(const WatchBatch& batch) {
+void WatchTable::OnBatch(WatchArrival& arrival) {
+  heard_ = std::max(heard_, arrival.batch.last);
+  if (under_way_ != nullptr || !waiting_.empty()) return waiting_.push_back(&arrival);
+  Begin(arrival);
+  Deliver();
+}
+
+void WatchTable::Begin(WatchArrival& arrival) {
+  const WatchBatch& batch = arrival.batch;
   if (batch.first > live_ + 1 && !Mutated(Mutation::kWatchGapIgnored)) Gap(batch.first);
-  live_ = std::max(live_, batch.last);
-  fan_out_.Deliver(batch, &WatchRange::synced, *this);
-  return stats_.watchers + making_ > 0;
+  under_way_ = &arrival;
+  fan_out_.Begin(batch);
+}
+
+// A step. The next batch begins with a step of its own.
+void WatchTable::Deliver() {
+  if (under_way_ == nullptr) {
+    Begin(*waiting_.front());
+    waiting_.pop_front();
+  }
+  engine::StepBudget budget = NewStep();
+  if (fan_out_.Step(budget, *this)) {
+    live_ = std::max(live_, under_way_->batch.last);
+    std::exchange(under_way_, nullptr)->Return(stats_.watchers + making_ > 0);
+    delivered_.NotifyAll();
+  }
+  if (under_way_ != nullptr || !waiting_.empty()) parts_.runtime.scheduler().Push(step_);
+}
+
+io::Task<void> WatchTable::WaitDelivered(Revision revision) {
+  while (live_ < revision && live_ < heard_) co_await delivered_.Wait();
 }
 
 // What was between is read from history by all who may need it.
@@ -111,7 +145,10 @@ io::Task<StatusOr<WatchMoment>> WatchTable::Ask(bool attach, bool previous) {
     co_return ToStatus(errors::kTooManyRequests);
   }
   term_ = moment.member.term;
-  if (moment.began) live_ = std::max(live_, moment.revision);
+  if (moment.began) {
+    live_ = std::max(live_, moment.revision);
+    heard_ = std::max(heard_, live_);
+  }
   co_return moment;
 }
 
@@ -129,12 +166,18 @@ void WatchTable::Leave(WatchSession& session) {
 
 void WatchTable::Place(Watcher& watcher) {
   ++stats_.watchers;
-  Enlist(watcher, watcher.next > live_ ? WatcherState::kSynced : WatcherState::kWaiting);
+  Enlist(watcher, watcher.next > heard_ ? WatcherState::kSynced : WatcherState::kWaiting);
 }
 
 void WatchTable::Remove(Watcher& watcher) {
   Unlist(watcher);
   --stats_.watchers;
+  WatchRange& range = *watcher.range;
+  if (range.watchers_count == 1) {
+    fan_out_.Forget(range);
+    catch_up_.Forget(range);
+  }
+  index_.Give(range);
 }
 
 void WatchTable::Move(Watcher& watcher, WatcherState to) {
@@ -190,11 +233,13 @@ void WatchTable::Offer(Watcher& watcher, const WatchBlock& block) {
 void WatchTable::OfferAs(Watcher& watcher, const WatchBlock& block, Revision revision) {
   if (watcher.session->Offer(watcher, block, revision)) {
     stats_.events_total += block.count;
+    watcher.next = block.last + 1;
     return;
   }
   ++stats_.over_budget_total;
   if (Mutated(Mutation::kWatchBudgetDrops)) return;
-  if (!Mutated(Mutation::kWatchPlaceForgotten)) watcher.next = std::max(watcher.next, block.first);
+  const bool forgotten = Mutated(Mutation::kWatchPlaceForgotten);
+  watcher.next = forgotten ? watcher.next - 1 : std::max(watcher.next, block.first);
   Move(watcher, WatcherState::kParked);
 }
 

@@ -1,18 +1,29 @@
 // WatchTable: all watchers of one edge core.
 //
 // Owned by the EdgeCore, on its core. Watchers are synced, and get each batch as it arrives, or
-// behind, and are caught up (server/watch_catch_up.h). `live` is the revision up to which batches
-// have arrived: a synced watcher has been offered everything of its range up to it.
+// behind, and are caught up (server/watch_catch_up.h). Up to the revision `heard` batches have
+// arrived. They are given to the synced watchers one after the other, each in steps of some 300 us
+// (server/watch_fan_out.h): the first where it arrives, if none is under way, the rest in the
+// background of later turns. So the next one overtakes none, and very many watchers do not hold up
+// the core. Up to `live` that is done: a synced watcher has been offered everything of its range.
 //
-// A batch that begins behind a gap puts every synced watcher behind, from the gap's begin.
+// A watcher becomes synced, new or caught up, only where it needs nothing up to `heard`. So what is
+// under way or waits is for those alone who were synced when it arrived, and for whom it goes
+// before all that comes later; who is put behind meanwhile notes what it still needs.
+//
+// A batch that begins behind a gap puts every synced watcher behind, from the gap's begin, when its
+// turn has come; that alone is done in one go.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <vector>
 
+#include "engine/step_budget.h"
 #include "io/gate.h"
 #include "io/metrics.h"
 #include "io/runtime.h"
+#include "io/signal.h"
 #include "server/watch_catch_up.h"
 #include "server/watch_fan_out.h"
 #include "server/watch_hub.h"
@@ -39,6 +50,8 @@ class WatchTable final : public WatchFeed, private WatchFanOut::Receiver {
     WatchHub& hub;
     Duration progress_interval;  // between progress notifications of a watcher, at least
     Duration leader_interval;    // between looks at whether there is a leader
+    // Watchers that have their turn in one step, at most; one that waits for the clock has fewer.
+    size_t step_watchers = engine::kStepRecords;
   };
   // What `parts` refers to outlives it.
   explicit WatchTable(const Parts& parts);
@@ -55,7 +68,7 @@ class WatchTable final : public WatchFeed, private WatchFanOut::Receiver {
 
   // --- WatchFeed
   io::Runtime& runtime() override { return parts_.runtime; }
-  bool OnBatch(const WatchBatch& batch) override;
+  void OnBatch(WatchArrival& arrival) override;
 
   // --- for sessions and the catch-up
   // Asks the state core. `attach`: for a watcher that is about to be made; Settle follows.
@@ -67,22 +80,34 @@ class WatchTable final : public WatchFeed, private WatchFanOut::Receiver {
   void Leave(WatchSession& session);
   // A new watcher that needs what is from watcher.next on.
   void Place(Watcher& watcher);
-  // In no list afterwards.
+  // In no list afterwards, nor in its range.
   void Remove(Watcher& watcher);
   // From its list to that of `to`. What it needs next is set before, where `to` is no kSynced.
   void Move(Watcher& watcher, WatcherState to);
   Revision live() const { return live_; }
+  Revision heard() const { return heard_; }
+  // Completes when everything up to `revision` that was heard has been delivered.
+  io::Task<void> WaitDelivered(Revision revision);
   // As far as this core knows.
   Term term() const { return term_; }
   const Parts& parts() const { return parts_; }
   WatchIndex& index() { return index_; }
-  WatchFanOut& fan_out() { return fan_out_; }
   const WatchStats& stats() const { return stats_; }
-  // Offers the block with this revision in its header; one over its budget is parked.
+  engine::StepBudget NewStep() const {
+    return engine::StepBudget(&parts_.runtime, parts_.step_watchers);
+  }
+  // Offers the block, which has all that the watcher needs up to its end, with this revision in its
+  // header. One that takes it needs what is behind it; one over its budget is parked.
   void OfferAs(Watcher& watcher, const WatchBlock& block, Revision revision);
 
  private:
+  struct StepNode : io::ReadyNode {
+    WatchTable* table = nullptr;
+  };
+
   void Offer(Watcher& watcher, const WatchBlock& block) override;
+  void Begin(WatchArrival& arrival);
+  void Deliver();
   void Gap(Revision resumed);
   io::Task<void> FollowLeader();
   void EndLeaderless();
@@ -91,10 +116,15 @@ class WatchTable final : public WatchFeed, private WatchFanOut::Receiver {
 
   const Parts parts_;
   WatchIndex index_;
-  WatchFanOut fan_out_;
   CatchUp catch_up_;
   std::vector<WatchSession*> sessions_;
+  WatchFanOut fan_out_;
+  WatchArrival* under_way_ = nullptr;
+  std::deque<WatchArrival*> waiting_;  // behind it, in order; WatchHub bounds them
+  StepNode step_;
+  io::Signal delivered_;
   Revision live_;
+  Revision heard_;
   Term term_;
   size_t making_ = 0;  // watchers between Ask and Settle
   WatchStats stats_;

@@ -128,6 +128,24 @@ TEST(CommandTest, GoldenHeaderWithUserAndSession) {
   EXPECT_EQ(header->user, "root");
 }
 
+TEST(CommandTest, GoldenHeaderOfWhatConcernsLeasesUntilAnIndex) {
+  Command command = Of(LeaseRevokeOp{.lease = LeaseId(2)});
+  command.header.leases_until = LogIndex(300);
+  const std::string bytes = EncodeCommand(command);
+  EXPECT_EQ(Hex(bytes), std::string("010604") + kHeaderTail + "ac0204");
+  const StatusOr<Command> decoded = DecodeCommand(bytes);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->header.leases_until, LogIndex(300));
+  EXPECT_EQ(std::get<LeaseRevokeOp>(decoded->op).lease, LeaseId(2));
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_FALSE(DecodeCommand(std::string_view(bytes).substr(0, size)).ok()) << size;
+  }
+  std::string none = EncodeCommand(Of(LeaseRevokeOp{.lease = LeaseId(2)}));
+  none[2] = 4;
+  none.insert(23, 1, '\0');
+  EXPECT_EQ(DecodeCommand(none).status().code(), StatusCode::kInvalidArgument);
+}
+
 TEST(CommandTest, FieldsSurvive) {
   const std::string bytes = EncodeCommand(Of(SomeTxn()));
   const StatusOr<Command> decoded = DecodeCommand(bytes);
@@ -188,7 +206,7 @@ TEST(CommandTest, EveryTruncationIsMalformed) {
 TEST(CommandTest, UnknownFormatKindAndHeaderFlagsAreUnimplemented) {
   const std::string good = EncodeCommand(Of(SomePut()));
   for (const auto& [at, value] :
-       std::vector<std::pair<size_t, char>>{{0, 2}, {1, 0}, {1, 8}, {2, 4}}) {
+       std::vector<std::pair<size_t, char>>{{0, 2}, {1, 0}, {1, 8}, {2, 8}}) {
     std::string bad = good;
     bad[at] = value;
     EXPECT_EQ(DecodeCommand(bad).status().code(), StatusCode::kUnimplemented) << at;

@@ -92,8 +92,10 @@ class EngineBox final {
   ApplyResult ApplyBytes(std::string_view bytes) {
     return engine_->Apply({.index = engine_->stats().applied_index + 1, .command = bytes});
   }
-  ApplyResult Apply(CommandOp op) {
+  // `leases_until`: of the header.
+  ApplyResult Apply(CommandOp op, LogIndex leases_until = LogIndex()) {
     Command command;
+    command.header.leases_until = leases_until;
     command.header.request = {.node = NodeId(1), .boot = 1, .counter = ++counter_};
     command.op = std::move(op);
     return ApplyBytes(EncodeCommand(command));

@@ -105,6 +105,42 @@ TEST_P(LeaseTest, CheckpointsSetTheRemainingTimeOfManyAndMakeNoRevision) {
   EXPECT_EQ(box_->FindLease(LeaseId(6))->remaining_seconds, 600) << "never more than the TTL";
 }
 
+TEST_P(LeaseTest, WhatConcernsAnEarlierLeaseLeavesALaterOneOfItsIdAlone) {
+  box_.Grant(5, 600);
+  box_.Put("a", "1", LeaseId(5));
+  const LogIndex before = box_->stats().applied_index;
+  box_.Revoke(5);
+  box_.Grant(5, 600);
+  EXPECT_EQ(box_->FindLease(LeaseId(5))->granted_at, before + 2);
+  box_.Put("a", "2", LeaseId(5));
+  const int64_t revision = box_.revision();
+  const ApplyResult revoked = box_.Apply(LeaseRevokeOp{.lease = LeaseId(5)}, before);
+  EXPECT_EQ(revoked.outcome, Outcome::kLeaseNotFound);
+  EXPECT_FALSE(revoked.changed);
+  const LeaseCheckpointOp checkpoint{.checkpoints = {{LeaseId(5), 10}}};
+  EXPECT_EQ(box_.Apply(checkpoint, before).outcome, Outcome::kOk);
+  EXPECT_EQ(box_->FindLease(LeaseId(5))->remaining_seconds, 0);
+  EXPECT_EQ(KeysOf(5), "a ");
+  EXPECT_EQ(box_.revision(), revision);
+
+  box_.Apply(checkpoint, before + 2);
+  EXPECT_EQ(box_->FindLease(LeaseId(5))->remaining_seconds, 10);
+  EXPECT_EQ(box_.Apply(LeaseRevokeOp{.lease = LeaseId(5)}, before + 2).outcome, Outcome::kOk);
+  EXPECT_EQ(box_.Get("a"), "(none)");
+}
+
+TEST_P(LeaseTest, WhenALeaseWasGrantedIsInDigestsAndSnapshots) {
+  EngineBox other(GetParam() == EngineKind::kSuspending, /*hash_seed=*/9);
+  box_.Grant(5, 600);
+  box_.Grant(6, 600);
+  other.Grant(6, 600);
+  other.Grant(5, 600);
+  EXPECT_NE(box_.Digest(), other.Digest());
+  ASSERT_TRUE(other.Restore(box_.Snapshot()).ok());
+  EXPECT_EQ(other->FindLease(LeaseId(6))->granted_at, LogIndex(2));
+  EXPECT_EQ(box_.Digest(), other.Digest());
+}
+
 TEST_P(LeaseTest, MalformedCheckpointChangesNothing) {
   box_.Grant(5, 600);
   Command command;

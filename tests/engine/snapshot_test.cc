@@ -318,6 +318,9 @@ TEST_F(StreamStructureTest, LeasesAreKnownAndUnique) {
   AppendLease({.id = LeaseId(1)}, twice);
   ExpectDamage("twice", {Header(), {Section::kLeases, twice}}, {2, 0, 0});
   ExpectDamage("malformed", {Header(), {Section::kLeases, "\xff"}});
+  std::string later;
+  AppendLease({.id = LeaseId(1), .granted_at = LogIndex(6)}, later);
+  ExpectDamage("granted after the snapshot", {Header(), {Section::kLeases, later}}, {1, 0, 0});
 }
 
 TEST(SnapshotStreamTest, NewerSectionVersionIsUnimplementedNotDamage) {
@@ -338,15 +341,14 @@ TEST(SnapshotStreamTest, FinishedSinkTakesNoMore) {
   EXPECT_EQ(box.Await(sink->Add("x")).code(), StatusCode::kFailedPrecondition);
 }
 
-// The file is Fill's state as format version 1 wrote it. A new format version adds a file and a
-// test beside this one, which stays.
-TEST(SnapshotStreamTest, GoldenStreamIsReadableForEver) {
-  const std::string path = std::string(MS_TEST_DATA) + "/snapshot_v1.bin";
+// The file is Fill's state as one version of the format wrote it. A new one adds a file and a test
+// beside these, which stay.
+void ExpectGolden(EngineBox& box, const std::string& name) {
+  const std::string path = std::string(MS_TEST_DATA) + "/" + name;
   std::ifstream file(path, std::ios::binary);
   const std::string stream((std::istreambuf_iterator<char>(file)),
                            std::istreambuf_iterator<char>());
   ASSERT_FALSE(stream.empty()) << path;
-  EngineBox box(false);
   const StatusOr<SnapshotMeta> meta = box.Restore(stream);
   ASSERT_TRUE(meta.ok()) << meta.status();
   EXPECT_EQ(meta->applied_index, LogIndex(48));
@@ -362,6 +364,25 @@ TEST(SnapshotStreamTest, GoldenStreamIsReadableForEver) {
   EXPECT_EQ(box.Get("k4", 42), "(none)");
   EXPECT_EQ(box.Range("k0").kvs[0].lease, LeaseId(2));
   EXPECT_EQ(box->FindLease(LeaseId(3))->ttl_seconds, 103);
+}
+
+TEST(SnapshotStreamTest, GoldenStreamIsReadableForEver) {
+  EngineBox box(false);
+  ExpectGolden(box, "snapshot_v1.bin");
+  EXPECT_EQ(box->FindLease(LeaseId(3))->granted_at, LogIndex()) << "it does not say";
+}
+
+// Sections of version 1, but for the leases.
+TEST(SnapshotStreamTest, GoldenStreamWithGrantsIsReadableForEver) {
+  EngineBox box(false);
+  ExpectGolden(box, "snapshot_v2.bin");
+  EXPECT_EQ(box->FindLease(LeaseId(3))->granted_at, LogIndex(3));
+}
+
+TEST(SnapshotStreamTest, ALeaseWhoseGrantIsNotKnownIsConcernedByAll) {
+  EngineBox box(false);
+  ExpectGolden(box, "snapshot_v1.bin");
+  EXPECT_EQ(box.Apply(LeaseRevokeOp{.lease = LeaseId(3)}, LogIndex(1)).outcome, Outcome::kOk);
 }
 
 }  // namespace

@@ -341,6 +341,37 @@ TEST(GrpcServerTest, SlowReaderOfAStreamHoldsTheWriterBack) {
   harness.Close(*client);
 }
 
+// The client sends nothing and takes nothing: no more happens on its side.
+TEST(GrpcServerTest, InterruptEndsAReadAndAWriteThatWaitAndAllLaterOnes) {
+  ServerHarness harness;
+  const auto client =
+      harness.Connect(Http2ClientOptions{.stream_window = 100'000, .open_windows = false});
+  ClientStream& stream =
+      client->http2().Open(GrpcHeaders("/test.Echo/Both"), GrpcFrame("hello"), false);
+  ASSERT_TRUE(harness.Call(*client, "Unary", "wake").ok());
+  harness.world().RunFor(Seconds(1));
+  const size_t written = harness.echo().written;
+  EXPECT_GE(written * 1005, 100'000u);
+  harness.world().RunFor(Seconds(1));
+  EXPECT_EQ(harness.echo().written, written) << "both wait";
+  EXPECT_EQ(harness.echo().running, 1u);
+  harness.echo().ReleaseSleepers();
+  ASSERT_TRUE(
+      harness.world().RunUntil([&] { return harness.echo().running == 0; }, Milliseconds(10)));
+  size_t consumed = 0;
+  for (int turn = 0; turn < 100 && !stream.closed; ++turn) {
+    client->http2().Consume(stream, stream.body.size());
+    consumed += stream.body.size();
+    stream.body.clear();
+    ASSERT_TRUE(harness.Call(*client, "Unary", "wake").ok());
+  }
+  ASSERT_TRUE(stream.closed);
+  EXPECT_EQ(consumed + stream.body.size(), written * 1005) << "what was accepted goes out";
+  EXPECT_EQ(GrpcStatusOf(stream), AbortedError("read 1 write 1, then 1 1"));
+  ASSERT_TRUE(harness.Call(*client, "Unary", "the connection goes on").ok());
+  harness.Close(*client);
+}
+
 TEST(GrpcServerTest, StreamsHandlerLearnsOfBrokenFraming) {
   net::ServerOptions options;
   options.message_bytes_max = 1000;

@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "io/gate.h"
+
 namespace metastore::net_test {
 namespace {
 
@@ -10,6 +12,7 @@ constexpr net::MethodId kSleep{2};
 constexpr net::MethodId kEcho{3};
 constexpr net::MethodId kFlood{4};
 constexpr net::MethodId kCollect{5};
+constexpr net::MethodId kBoth{6};
 
 size_t Number(std::string_view text) {
   size_t value = 0;
@@ -28,6 +31,7 @@ net::MethodMatch EchoService::Find(std::string_view path) const {
   if (method == "Echo") return {.kind = net::MethodKind::kStream, .id = kEcho};
   if (method == "Flood") return {.kind = net::MethodKind::kStream, .id = kFlood};
   if (method == "Collect") return {.kind = net::MethodKind::kStream, .id = kCollect};
+  if (method == "Both") return {.kind = net::MethodKind::kStream, .id = kBoth};
   return {.kind = net::MethodKind::kUnknownMethod, .id = {}};
 }
 
@@ -89,6 +93,7 @@ io::Task<Status> EchoService::Stream(net::MethodId method, net::GrpcStream& stre
   if (method == kEcho) status = co_await Echo(stream);
   if (method == kFlood) status = co_await Flood(stream);
   if (method == kCollect) status = co_await Collect(stream);
+  if (method == kBoth) status = co_await Both(stream);
   if (status.code() == StatusCode::kCancelled) ++cancelled;
   --running;
   co_return status;
@@ -131,6 +136,37 @@ io::Task<Status> EchoService::Collect(net::GrpcStream& stream) {
   }
   const Status status = co_await stream.Write(Concat(messages, " messages, ", bytes, " bytes"));
   co_return status;
+}
+
+io::Task<void> EchoService::ReadOn(net::GrpcStream& stream, Status& ended) {
+  while (ended.ok()) {
+    StatusOr<std::optional<std::string>> message = co_await stream.Read();
+    ended =
+        message.ok() && !message->has_value() ? OutOfRangeError("half-closed") : message.status();
+  }
+}
+
+io::Task<void> EchoService::WriteOn(net::GrpcStream& stream, Status& ended) {
+  while (ended.ok()) {
+    ended = co_await stream.Write(std::string(1000, 'b'));
+    if (ended.ok()) ++written;
+  }
+}
+
+io::Task<Status> EchoService::Both(net::GrpcStream& stream) {
+  Status read;
+  Status wrote;
+  io::Gate gate(runtime_.scheduler());
+  gate.Spawn("read", io::ReadyClass::kClient, ReadOn(stream, read));
+  gate.Spawn("write", io::ReadyClass::kClient, WriteOn(stream, wrote));
+  const bool released = co_await SleepUntilReleased(stream.request().cancelled);
+  if (released) stream.Interrupt();
+  co_await gate.Close();
+  const StatusOr<std::optional<std::string>> read_again = co_await stream.Read();
+  const Status wrote_again = co_await stream.Write("more");
+  const auto code = [](const Status& status) { return static_cast<int>(status.code()); };
+  co_return AbortedError("read ", code(read), " write ", code(wrote), ", then ",
+                         code(read_again.status()), " ", code(wrote_again));
 }
 
 io::Task<net::HttpResponse> HelloPages::Handle(net::HttpRequest& request) {

@@ -16,10 +16,14 @@ namespace metastore::net_test {
 //   Unary    answers the request; metadata "want-code" (a number) and "want-message" ask for an
 //            error, "want-bytes" for that many bytes instead, "want-trailer" for a trailer
 //   Sleep    as Unary once the stop of the call or ReleaseSleepers comes: kCancelled, or the
-//   request Echo     (stream) answers each message with itself, until the half-close Flood (stream)
-//   reads one message, a number N, and writes N messages of 1,000 bytes Collect  (stream) reads
-//   everything once ReleaseSleepers has come, and answers the count of
+//            request
+//   Echo     (stream) answers each message with itself, until the half-close
+//   Flood    (stream) reads one message, a number N, and writes N messages of 1,000 bytes
+//   Collect  (stream) reads everything once ReleaseSleepers has come, and answers the count of
 //            messages and bytes
+//   Both     (stream) reads and writes 1,000 bytes for ever, in two tasks, until ReleaseSleepers
+//            comes; then interrupts both, tries each once more, and ends with kAborted and the
+//            codes of all four: "read 1 write 1, then 1 1"
 class EchoService final : public net::GrpcHandler {
  public:
   explicit EchoService(io::Runtime& runtime) : runtime_(runtime) {}
@@ -45,6 +49,9 @@ class EchoService final : public net::GrpcHandler {
   io::Task<Status> Echo(net::GrpcStream& stream);
   io::Task<Status> Flood(net::GrpcStream& stream);
   io::Task<Status> Collect(net::GrpcStream& stream);
+  io::Task<Status> Both(net::GrpcStream& stream);
+  static io::Task<void> ReadOn(net::GrpcStream& stream, Status& ended);
+  io::Task<void> WriteOn(net::GrpcStream& stream, Status& ended);
 
   io::Runtime& runtime_;
   bool released_ = false;

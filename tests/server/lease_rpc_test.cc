@@ -69,6 +69,9 @@ TEST(LeaseRpc, DamageIsRefused) {
   EXPECT_FALSE(DecodeLeaseQuestions(std::string("\x02\x00", 2)).ok());
   EXPECT_FALSE(DecodeLeaseQuestions("\x01\xff\xff\xff\xff\x7f").ok());
   EXPECT_FALSE(DecodeLeaseQuestions("\x01\x01\x02\x02").ok());
+  // A status code that there is not.
+  EXPECT_TRUE(DecodeLeaseReply(std::string("\x01\x10\x00\x00", 4)).ok());
+  EXPECT_FALSE(DecodeLeaseReply(std::string("\x01\x11\x00\x00", 4)).ok());
 }
 
 }  // namespace

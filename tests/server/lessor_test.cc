@@ -35,13 +35,15 @@ class LessorTest : public testing::Test {
   }
   ~LessorTest() override { engine_->SetListener(nullptr); }
 
-  void Apply(engine::CommandOp op) {
+  engine::Outcome Try(engine::CommandOp op, LogIndex leases_until) {
     engine::Command command;
+    command.header.leases_until = leases_until;
     command.op = std::move(op);
     const std::string bytes = engine::EncodeCommand(command);
-    const engine::ApplyResult result =
-        engine_->Apply({.index = engine_->stats().applied_index + 1, .command = bytes});
-    ASSERT_EQ(result.outcome, engine::Outcome::kOk);
+    return engine_->Apply({.index = engine_->stats().applied_index + 1, .command = bytes}).outcome;
+  }
+  void Apply(engine::CommandOp op) {
+    ASSERT_EQ(Try(std::move(op), LogIndex()), engine::Outcome::kOk);
   }
   void Grant(int64_t lease, int64_t ttl_seconds) {
     Apply(engine::LeaseGrantOp{.lease = LeaseId(lease), .ttl_seconds = ttl_seconds});
@@ -183,6 +185,38 @@ TEST_F(LessorTest, NoKeepaliveSavesWhatIsBeingRevoked) {
   EXPECT_EQ(Renew(1), Renewal::kGone);
   EXPECT_EQ(lessor_.revoking(), 0u);
   EXPECT_EQ(lessor_.stats().expired_total, 1u);
+}
+
+TEST_F(LessorTest, ALeaseGrantedAgainBeforeItsFormerRevokeIsAppliedIsAFreshOne) {
+  Lead();
+  Grant(1, 10);
+  Pass(Seconds(10));
+  EXPECT_EQ(Expired(), "1 ");
+  const LogIndex proposed = engine_->stats().applied_index;
+  Revoke(1);  // a client's, and its grant, were before that in the log
+  Grant(1, 10);
+  EXPECT_EQ(Try(engine::LeaseRevokeOp{.lease = LeaseId(1)}, proposed),
+            engine::Outcome::kLeaseNotFound);
+  EXPECT_EQ(lessor_.revoking(), 0u);
+  EXPECT_EQ(Renew(1), Renewal::kRenewed);
+  EXPECT_EQ(Remaining(1), 10);
+  Pass(Seconds(10));
+  EXPECT_EQ(Expired(), "1 ");
+}
+
+TEST_F(LessorTest, ACheckpointOfTheFormerLeaseIsNoneOfTheNewOne) {
+  Lead();
+  Grant(1, 1000);
+  Pass(Seconds(300));
+  EXPECT_EQ(CheckpointsOfPass(), "1=700 ");
+  const LogIndex proposed = engine_->stats().applied_index;
+  Revoke(1);
+  Grant(1, 1000);
+  Try(engine::LeaseCheckpointOp{.checkpoints = {{LeaseId(1), 700}}}, proposed);
+  EXPECT_EQ(Renew(1), Renewal::kRenewed) << "nothing is to be cleared";
+  lessor_.Follow();
+  Lead();
+  EXPECT_EQ(Remaining(1), 1001);
 }
 
 TEST_F(LessorTest, WhatWasNotProposedAfterAllEndsLaterAndMayBeRenewed) {

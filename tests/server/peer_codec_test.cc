@@ -131,6 +131,9 @@ TEST(MemberRpcFormat, QuestionsAndAnswersRoundTrip) {
   for (size_t size = 0; size < reply.size(); ++size) {
     EXPECT_FALSE(DecodeMemberChangeReply(reply.substr(0, size)).ok()) << size;
   }
+  std::string unknown = reply;
+  unknown[1] = 17;  // a status code that there is not
+  EXPECT_FALSE(DecodeMemberChangeReply(unknown).ok());
   for (size_t size = 0; size < list.size(); ++size) {
     EXPECT_FALSE(DecodeMemberList(list.substr(0, size)).ok()) << size;
   }

@@ -1,10 +1,12 @@
 // Aim: every watcher gets exactly the changes of its range from its start on, in order and once,
 // whatever else happens. Method: random changes, compactions, creations, cancels and readers of
-// all speeds, on one core and several, by seed; the engine's own account of changes is the oracle.
+// all speeds, on one core and several, with steps of one watcher, of a few and of many, by seed;
+// the engine's own account of changes is the oracle.
 
 #include <list>
 #include <map>
 
+#include "io/yield_as.h"
 #include "tests/server/watch_world.h"
 
 namespace metastore::server {
@@ -28,7 +30,7 @@ class WatchRandomTest : public testing::TestWithParam<int> {
  protected:
   WatchRandomTest()
       : seed_(static_cast<uint64_t>(GetParam())),
-        world_(seed_, 1 + GetParam() % 3),
+        world_(seed_, 1 + GetParam() % 3, Seconds(600), kStepWatchers[GetParam() / 3 % 3]),
         prng_(seed_ * 31 + 7) {}
 
   std::string RandomKey() {
@@ -81,6 +83,15 @@ class WatchRandomTest : public testing::TestWithParam<int> {
     world_.Compact(to);
   }
 
+  // Watchers come and go between the steps of a batch.
+  void RunSteps(WatchTable& table) {
+    world_.world().Await(table.runtime(), Yields(prng_.Below(8)));
+    if (table.live() < table.heard()) ++between_;
+  }
+  static io::Task<void> Yields(uint64_t count) {
+    for (uint64_t i = 0; i < count; ++i) co_await io::YieldAs(io::ReadyClass::kBackground);
+  }
+
   void Step() {
     switch (prng_.Below(16)) {
       case 0:
@@ -103,6 +114,8 @@ class WatchRandomTest : public testing::TestWithParam<int> {
         if (!clients_.empty()) Cancel(*std::next(clients_.begin(), Place(clients_.size())));
         return;
       case 5:
+        return RunSteps(world_.table(prng_.Next()));
+      case 6:
         world_.world().RunFor(Microseconds(static_cast<int64_t>(prng_.Below(3000))));
         return;
       default:
@@ -161,18 +174,22 @@ class WatchRandomTest : public testing::TestWithParam<int> {
     }
   }
 
+  static constexpr size_t kStepWatchers[] = {1, 3, engine::kStepRecords};
+
   const uint64_t seed_;
   WatchWorld world_;
   Prng prng_;
   std::list<Client> clients_;
   std::vector<Client*> unread_;
   int values_ = 0;
+  int between_ = 0;
 };
 
 INSTANTIATE_TEST_SUITE_P(Seeds, WatchRandomTest, testing::Range(1, 25));
 
 TEST_P(WatchRandomTest, EachGetsItsChangesOnce) {
   for (int i = 0; i < 1200 && !HasFatalFailure(); ++i) Step();
+  if (kStepWatchers[GetParam() / 3 % 3] == 1) EXPECT_GT(between_, 0);
   for (Client* client : unread_) client->holder.StartReading();
   world_.world().RunFor(Seconds(5));
   for (const Client& client : clients_) {

@@ -134,7 +134,8 @@ class Holder final {
 
 class WatchWorld final {
  public:
-  explicit WatchWorld(uint64_t seed, int cores, Duration progress_interval = Seconds(600))
+  explicit WatchWorld(uint64_t seed, int cores, Duration progress_interval = Seconds(600),
+                      size_t step_watchers = engine::kStepRecords)
       : world_(seed), machine_(world_.AddMachine("n")), cores_(machine_.StartProcess(cores)) {
     engine_ = engine::MakeMemoryEngine({.hash_seed = 7});
     hub_ = std::make_unique<WatchHub>(*cores_[0], *engine_, [this] { return member; });
@@ -147,7 +148,8 @@ class WatchWorld final {
                             .state = *cores_[0],
                             .hub = *hub_,
                             .progress_interval = progress_interval,
-                            .leader_interval = Seconds(1)}));
+                            .leader_interval = Seconds(1),
+                            .step_watchers = step_watchers}));
       tables_.back()->Start();
     }
   }

@@ -9,7 +9,6 @@ namespace {
 
 constexpr uint16_t kClientPort = 2379;
 constexpr uint16_t kPeerPort = 2380;
-constexpr char kLogDirectory[] = "/data/member/wal";
 constexpr Duration kBootLimit = Seconds(60);
 constexpr Duration kServersEvery = Milliseconds(50);
 constexpr Duration kReadEvery = Milliseconds(300);
@@ -473,6 +472,7 @@ io::Task<void> ClusterHarness::ReadMore(ClusterMember& member) {
 bool ClusterHarness::Compact() {
   const int64_t revision = known_revision_ - static_cast<int64_t>(world_.prng().Below(100));
   if (revision < 2) return false;
+  compactions_.insert(revision);
   const std::vector<io::Address> servers = Servers();
   return writers_->Spawn("compaction", io::ReadyClass::kClient,
                          CompactTo(servers[world_.prng().Below(servers.size())], revision));

@@ -17,6 +17,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -152,6 +153,8 @@ class ClusterHarness final {
   int64_t known_revision() const { return known_revision_; }
   // A client asks for a compaction, of revisions that the checks have already read.
   bool Compact();
+  // The revisions that were asked for so, whether it was done or not.
+  const std::set<int64_t>& compactions() const { return compactions_; }
   void Trace(const std::string& what);
 
  private:
@@ -194,6 +197,7 @@ class ClusterHarness final {
   StoreHistory store_;
   Revision store_next_{2};
   int64_t known_revision_ = 1;
+  std::set<int64_t> compactions_;
   bool reading_ = false;
   MonoTime next_read_;
   MonoTime next_servers_;

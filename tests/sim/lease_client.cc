@@ -58,10 +58,12 @@ io::Task<StatusOr<std::vector<int64_t>>> LeaseClient::Leases(MonoTime deadline) 
   co_return leases;
 }
 
-io::Task<Status> LeaseClient::Put(std::string key, int64_t lease, MonoTime deadline) {
+io::Task<Status> LeaseClient::Put(std::string key, int64_t lease, MonoTime deadline,
+                                  std::string value) {
   etcdserverpb::PutRequest request;
   request.set_key(std::move(key));
   request.set_lease(lease);
+  request.set_value(std::move(value));
   auto put = co_await Ready().Call<etcdserverpb::PutResponse>("/etcdserverpb.KV/Put",
                                                               std::move(request), deadline);
   co_return put.status();

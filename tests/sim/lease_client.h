@@ -28,7 +28,7 @@ class LeaseClient final {
   io::Task<Status> Revoke(int64_t lease, MonoTime deadline);
   io::Task<StatusOr<LeaseTimes>> TimeToLive(int64_t lease, MonoTime deadline);
   io::Task<StatusOr<std::vector<int64_t>>> Leases(MonoTime deadline);
-  io::Task<Status> Put(std::string key, int64_t lease, MonoTime deadline);
+  io::Task<Status> Put(std::string key, int64_t lease, MonoTime deadline, std::string value = {});
   // The TTL that is answered; 0: there is no such lease. After an error the stream is made anew.
   io::Task<StatusOr<int64_t>> KeepAlive(int64_t lease, MonoTime deadline);
   // The same of several, written at once: what is answered, in order.

@@ -88,6 +88,17 @@ class LessorCluster {
     return cluster_.RunUntil([&] { return Gone(lease); }, limit);
   }
 
+  // A client revokes the lease at `when` and grants it anew behind that, over one connection,
+  // before an answer has come. Whether it was granted.
+  bool GrantAnew(ClusterMember& member, int64_t lease, MonoTime when) {
+    LeaseClient client(cluster_.client().runtime(), AddressOf(member));
+    bool granted = false;
+    gate_->Spawn("anew", io::ReadyClass::kClient, RevokeAndGrant(client, lease, when, granted));
+    CHECK(cluster_.world().RunUntil([&] { return gate_->running() == 0; }, Seconds(60)));
+    cluster_.world().Await(cluster_.client().runtime(), client.Reset());
+    return granted;
+  }
+
   void KillLeader(Duration down) {
     ClusterMember& leader = Leader();
     leader.restart_at = cluster_.world().Now() + down;
@@ -128,6 +139,19 @@ class LessorCluster {
       co_await io::SleepUntil(runtime, runtime.Now() + Milliseconds(50));
     }
     co_await client.Reset();
+  }
+
+  io::Task<void> RevokeAndGrant(LeaseClient& client, int64_t lease, MonoTime when, bool& granted) {
+    StatusOr<std::vector<int64_t>> connected = co_await client.Leases(when);
+    CHECK(connected.ok());
+    co_await io::SleepUntil(cluster_.client().runtime(), when);
+    gate_->Start("revoke", io::ReadyClass::kClient, Revoke(client, lease, when + kCall));
+    StatusOr<int64_t> ttl = co_await client.Grant(lease, 60, when + kCall);
+    granted = ttl.ok();
+  }
+  static io::Task<void> Revoke(LeaseClient& client, int64_t lease, MonoTime deadline) {
+    Status revoked = co_await client.Revoke(lease, deadline);
+    CHECK(revoked.ok() || revoked.code() == StatusCode::kNotFound);
   }
 
   ClusterHarness cluster_;
@@ -256,6 +280,34 @@ TEST(LessorSim, EveryMemberAnswers) {
   EXPECT_EQ(leases.Ttl(follower, 7), -1);
 }
 
+// The revoke of the lease that ends and that of the client may come in either order, and the grant
+// between them.
+TEST(LessorSim, AnIdThatIsGrantedAgainWhileItsLeaseEndsKeepsTheNewLease) {
+  LessorCluster leases(8);
+  ClusterMember& leader = leases.Leader();
+  const server::Lessor& lessor = leader.node.state().group().leases().lessor();
+  int granted_count = 0;
+  for (int64_t before_us = -4000; before_us <= 6000; before_us += 500) {
+    SCOPED_TRACE(Concat(before_us, " us before its end"));
+    ASSERT_TRUE(leases.Grant(leader, 7, 3, ""));
+    const MonoTime end = leases.Now() + Seconds(3);
+    if (leases.GrantAnew(leader, 7, end - Microseconds(before_us))) {
+      ++granted_count;
+      leases.cluster().RunFor(Milliseconds(300));
+      EXPECT_GE(leases.Ttl(leader, 7), 58);
+      EXPECT_EQ(lessor.revoking(), 0u);
+      ASSERT_TRUE(
+          leases
+              .On(leader,
+                  [&](LeaseClient& client) { return client.Revoke(7, leases.Now() + kCall); })
+              .ok());
+    }
+    ASSERT_TRUE(leases.GoneWithin(7, Seconds(5)));
+  }
+  EXPECT_GT(granted_count, 10);
+  EXPECT_TRUE(leases.cluster().ok());
+}
+
 TEST(LessorSim, ManyLeasesThatEndAtOnceGoOneByOneAndSoon) {
   LessorCluster leases(6);
   LeaseClient client(leases.cluster().client().runtime(),
@@ -276,6 +328,25 @@ TEST(LessorSim, ManyLeasesThatEndAtOnceGoOneByOneAndSoon) {
   leases.cluster().RunFor(Seconds(2));
   leases.cluster().world().Await(leases.cluster().client().runtime(), client.Reset());
   EXPECT_TRUE(leases.cluster().ok());
+}
+
+TEST(LessorSim, AMemberThatFailsEndsThoughTheLeaderOwesItAnAnswer) {
+  LessorCluster leases(7);
+  ClusterMember& leader = leases.Leader();
+  ClusterMember& follower = leases.Follower();
+  ASSERT_TRUE(leases.Grant(leader, 7, 30, ""));
+  ASSERT_TRUE(leases.KeepAlive(follower, 7).ok());
+  leases.cluster().world().network().CutOneWay(follower.node.machine(), leader.node.machine());
+  EXPECT_FALSE(leases.KeepAlive(follower, 7, Milliseconds(300)).ok());
+  follower.node.disk().FailNext(sim::SimFault::kWriteError, "wal");
+  ASSERT_TRUE(
+      leases
+          .On(leader, [&](LeaseClient& client) { return client.Put("k", 0, leases.Now() + kCall); })
+          .ok());
+  const uint64_t events = leases.cluster().world().events_run();
+  const auto ended = [&] { return !follower.node.exists(); };
+  EXPECT_TRUE(leases.cluster().RunUntil(ended, Seconds(2)));
+  EXPECT_LT(leases.cluster().world().events_run() - events, 10'000u) << "and does nothing else";
 }
 
 #ifdef MS_MUTATIONS

@@ -13,6 +13,7 @@ struct Place {
   std::string path;
   uint64_t offset = 0;
   uint64_t bytes = 0;  // of header and body
+  uint64_t stream = 0;
   wal::FrameHeader header;
 };
 
@@ -31,7 +32,7 @@ void Collect(const sim::SimDisk& disk, const std::string& path, std::vector<Plac
     const wal::FramePlace at{.stream = segment.stream,
                              .segment = segment.segment,
                              .block = static_cast<uint32_t>(offset / wal::kBlockBytes)};
-    Place place{.path = path, .offset = offset};
+    Place place{.path = path, .offset = offset, .stream = segment.stream};
     if (bytes.size() < wal::kFrameHeaderBytes ||
         wal::DecodeFrameHeader(bytes, at, place.header) != wal::Decoded::kGood) {
       return;
@@ -93,6 +94,29 @@ size_t DamageLog(sim::SimDisk& disk, const std::string& directory, Prng& prng, L
     DamageFrame(disk, places[places.size() - 1 - prng.Below(among)], places, prng, how);
   }
   return places.size();
+}
+
+std::vector<raft::Entry> LoggedEntries(const sim::SimDisk& disk, const std::string& directory) {
+  std::vector<Place> places;
+  for (const std::string& path : disk.ListFiles()) {
+    if (path.starts_with(directory + "/")) Collect(disk, path, places);
+  }
+  std::vector<raft::Entry> entries;
+  for (const Place& place : places) {
+    const std::string frame = disk.ReadDurable(place.path, place.offset, place.header.frame_bytes);
+    if (!wal::FrameBodyIntact(place.header, place.stream, frame)) continue;
+    Reader reader(wal::FrameBody(place.header, frame));
+    wal::LoggedRecord logged;
+    for (uint32_t i = 0; i < place.header.record_count; ++i) {
+      if (!wal::ReadRecordFrom(reader, logged)) break;
+      if (!wal::IsEntryKind(logged.record.kind)) continue;
+      entries.push_back({.term = logged.record.term,
+                         .index = logged.record.index,
+                         .type = static_cast<raft::EntryType>(logged.record.tag),
+                         .payload = raft::Payload(logged.record.bytes)});
+    }
+  }
+  return entries;
 }
 
 size_t LogsSetAside(const sim::SimDisk& disk, const std::string& directory) {

@@ -53,8 +53,8 @@ struct WatchLife {
   int64_t next() const;
 };
 
-// Problems, at most one. `compactions`: to which revisions a member has compacted: a previous pair
-// at one of them may be gone.
+// Problems, at most one. `compactions`: to which revisions members may have compacted: a previous
+// pair at one of them may be gone.
 std::vector<std::string> CheckLife(const WatchLife& life, const std::vector<TrueChange>& changes,
                                    const std::set<int64_t>& compactions);
 

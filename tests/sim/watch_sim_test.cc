@@ -8,19 +8,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "io/base/status.h"
 #include "server/mutation.h"
+#include "tests/sim/seeds.h"
 #include "tests/sim/watch_run.h"
 
 namespace metastore::sim_test {
 namespace {
-
-uint64_t FromEnvironment(const char* name, uint64_t fallback) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? fallback : std::strtoull(text, nullptr, 10);
-}
 
 std::string Show(const WatchRunReport& report) {
   std::string text;
@@ -29,16 +24,7 @@ std::string Show(const WatchRunReport& report) {
 }
 
 class WatchFaultsSim : public testing::TestWithParam<int> {
-#ifdef MS_MUTATIONS
- protected:
-  WatchFaultsSim() {
-    const char* chosen = std::getenv("MS_WATCH_MUTATION");
-    for (const auto& known : server::ServiceMutations()) {
-      if (chosen != nullptr && known.name == chosen) Plant(known.mutation);
-    }
-  }
-  ~WatchFaultsSim() override { Plant(server::Mutation::kNone); }
-#endif
+  const PlantedByName planted_{"MS_WATCH_MUTATION"};
 };
 
 TEST_P(WatchFaultsSim, NothingIsLostToldTwiceOrOutOfOrder) {

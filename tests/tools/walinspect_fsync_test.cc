@@ -312,6 +312,13 @@ TEST(WalinspectWhatIf, ALogThatCouldNotHaveKeptUpSaysSo) {
   model.Drain();
 }
 
+TEST(WalinspectWhatIf, NoFrameHasMoreRequestsThanItHasRoomFor) {
+  WhatIf what_if({}, {.fixed_us = 60}, 1);
+  what_if.OnFlush({.flush_us = 60, .bytes = 4096, .requests = UINT32_MAX, .body_bytes = 700});
+  what_if.Finish();
+  EXPECT_EQ(what_if.measured().latency_us.count(), 101u);
+}
+
 TEST(WalinspectWhatIf, SettingsAreReadBack) {
   const StatusOr<WhatIfSettings> settings = ParseWhatIf("policy=adaptive,depth=2,max-batch=64");
   ASSERT_TRUE(settings.ok());

@@ -92,6 +92,8 @@ Meaning MeaningOfEntry(const wal::Record& record) {
   Meaning meaning;
   meaning.request = RequestText(command->header.request);
   meaning.text = std::visit([](const auto& op) { return OpText(op); }, command->op);
+  const LogIndex leases_until = command->header.leases_until;
+  if (leases_until != LogIndex()) meaning.text += Concat(" granted_until=", leases_until.value());
   return meaning;
 }
 

@@ -21,6 +21,7 @@ bool ParseCount(std::string_view value, uint32_t first, uint32_t last, uint32_t&
 }
 
 constexpr uint32_t kBatchLimit = 1'000'000;
+constexpr uint32_t kRequestBytesMin = 7;  // the least that a record takes
 
 server::BatchOptions OptionsFor(const WhatIfSettings& settings) {
   server::BatchOptions options;
@@ -165,7 +166,8 @@ void WhatIf::OnFlush(const Flush& flush) {
   if (flush.epoch != epoch_) Finish();
   epoch_ = flush.epoch;
   ++measured_.flushes;
-  const uint32_t count = std::max(flush.requests, 1u);
+  // Each wrote a record. A header may say anything.
+  const uint32_t count = std::clamp(flush.requests, 1u, flush.body_bytes / kRequestBytesMin + 1);
   const int64_t begin_ns = flush.submitted_mono.ns - int64_t{flush.gather_us} * 1000;
   const double usual_us = std::max(line_.At(flush.bytes), 1.0);
   QueueModel::Arrival arrival{.bytes = flush.body_bytes / count,
