@@ -20,7 +20,7 @@ constexpr uint16_t kHelloType = kPeerReservedTypes;
 constexpr uint16_t kWelcomeType = kPeerReservedTypes + 1;
 constexpr uint16_t kRefusalType = kPeerReservedTypes + 2;
 constexpr uint16_t kAliveType = kPeerReservedTypes + 3;
-constexpr uint16_t kFormatVersion = 2;
+constexpr uint16_t kFormatVersion = 3;
 // What a stranger can make this side hold.
 constexpr size_t kHandshakeBytesMax = limits::kKiB;
 constexpr size_t kRefusalTextMax = 512;
@@ -39,6 +39,7 @@ std::string EncodeHello(const PeerHello& hello) {
   PutU64(body, hello.to.value());
   PutU64(body, hello.incarnation);
   PutU8(body, hello.rules);
+  PutBytes(body, hello.reached_at.size() > kPeerReachedAtMax ? "" : hello.reached_at);
   return body;
 }
 
@@ -65,7 +66,9 @@ StatusOr<PeerHello> DecodeHello(std::string_view body) {
   hello.to = NodeId(in.U64());
   hello.incarnation = in.U64();
   hello.rules = in.U8();
-  if (!in.done()) return DataLossError("a malformed hello");
+  hello.reached_at = in.LengthPrefixed();
+  if (!in.done() || hello.reached_at.size() > kPeerReachedAtMax)
+    return DataLossError("a malformed hello");
   if (!KnownKind(kind))
     return UnimplementedError("a peer stream of kind ", int{kind}, ", unknown to this member");
   hello.kind = static_cast<PeerStreamKind>(kind);

@@ -36,6 +36,8 @@ inline constexpr uint16_t kPeerReservedTypes = 0xff00;
 inline constexpr Duration kPeerAliveEvery = Seconds(1);
 
 // Who dials and whom it means to reach.
+inline constexpr size_t kPeerReachedAtMax = 512;
+
 struct PeerHello {
   PeerStreamKind kind = PeerStreamKind::kMessages;
   ClusterId cluster;         // 0: not known yet (kMembers only)
@@ -43,6 +45,9 @@ struct PeerHello {
   NodeId to;                 // 0: whoever answers (kMembers only)
   uint64_t incarnation = 0;  // of the dialler's data directory: a wiped disk has another one
   uint8_t rules = 0;         // of the cluster, as the user numbers them: the same on all members
+  // Where the dialler is reached, as the user writes it; left out if it is longer than
+  // kPeerReachedAtMax bytes.
+  std::string reached_at;
 
   bool operator==(const PeerHello&) const = default;
 };

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "server/config_url.h"
 #include "server/group.h"
 #include "server/member_rpc.h"
@@ -139,7 +141,16 @@ net::PeerHello Peers::HelloTo(NodeId peer, net::PeerStreamKind kind) const {
           .from = identity_.member,
           .to = peer,
           .incarnation = group_->incarnation(),
-          .rules = OwnRules()};
+          .rules = OwnRules(),
+          .reached_at = absl::StrJoin(OwnUrls(), ",")};
+}
+
+std::vector<std::string> Peers::OwnUrls() const {
+  const Member* member = members_.Find(identity_.member);
+  if (member != nullptr) return member->peer_urls;
+  std::vector<std::string> urls;
+  for (const Url& url : config_.member.initial_advertise_peer_urls) urls.push_back(url.ToString());
+  return urls;
 }
 
 // --- to peers
@@ -323,8 +334,19 @@ io::Task<void> Peers::Serve(net::PeerStream& stream) {
   CHECK_UNREACHABLE();
 }
 
+// What it is told may be a vote that it lacks.
+void Peers::Meet(const net::PeerHello& hello) {
+  if (links_.contains(hello.from) || members_.Find(hello.from) != nullptr) return;
+  const auto strangers = std::ranges::count_if(
+      links_, [this](const auto& link) { return members_.Find(link.first) == nullptr; });
+  Member stranger{.id = hello.from, .peer_urls = absl::StrSplit(hello.reached_at, ',')};
+  if (static_cast<size_t>(strangers) >= kStrangersMax) return;
+  if (!EndpointsOf(stranger.peer_urls).empty()) SetLink(stranger);
+}
+
 io::Task<void> Peers::ServeMessages(net::PeerStream& stream) {
   const net::PeerHello hello = stream.hello();
+  Meet(hello);
   while (!stop_.stopped()) {
     StatusOr<net::PeerFrame> frame = co_await stream.Receive();
     if (!frame.ok()) co_return;

@@ -5,8 +5,13 @@
 // speak here is judged by cluster, member and data directory: a stranger, one that was removed, and
 // one whose disk was wiped are refused, and told why.
 //
+// A member that was cut off may not know of others that were added meanwhile, and yet be needed to
+// elect one of them. So whoever introduces itself with this cluster's id says where it is reached,
+// and gets a link for answers, member or not as far as this one knows.
+//
 // Bounds: those of net/peer_link.h and peer_server.h; one snapshot to a member at a time; at most
-// kForwardsMax membership calls on their way to the leader; one digest to a member at a time.
+// kForwardsMax membership calls on their way to the leader; one digest to a member at a time; links
+// to kStrangersMax who are no members that this one knows.
 #pragma once
 
 #include <map>
@@ -37,6 +42,7 @@ struct PeersStats {
 class Peers final : public PeerTransport, private net::PeerHandler, private net::PeerLinkListener {
  public:
   static constexpr size_t kForwardsMax = 64;
+  static constexpr size_t kStrangersMax = 16;
 
   // All outlive it.
   Peers(io::Runtime& runtime, const Config& config, engine::SnapshotStore& snapshots,
@@ -93,7 +99,9 @@ class Peers final : public PeerTransport, private net::PeerHandler, private net:
   io::Task<void> Retire(std::unique_ptr<net::PeerLink> link);
   net::PeerHello HelloTo(NodeId peer, net::PeerStreamKind kind) const;
   uint8_t OwnRules() const;
+  std::vector<std::string> OwnUrls() const;
   void SetLink(const Member& member);
+  void Meet(const net::PeerHello& hello);
   uint64_t KnownIncarnation(NodeId id) const;
   net::PeerStreamOptions StreamOptions() const;
 

@@ -171,9 +171,9 @@ io::Task<void> CatchUp::Take(const WatchHistory& history) {
   }
   CHECK(history.outcome == engine::Outcome::kOk);
   pass_.current = std::max(history.current, table_.heard());
+  pass_.next = history.batch.last + 1;
   fan_out_.Begin(history.batch);
   while (!Deliver()) co_await io::Yield();
-  pass_.next = history.batch.last + 1;
   co_await EndPass();
 }
 
@@ -214,8 +214,11 @@ void CatchUp::CancelCompacted(Revision compacted) {
   }
 }
 
+// Synced at once where it may be: until the end of the pass a batch may come. One that was parked
+// stays so.
 void CatchUp::Offer(Watcher& watcher, const WatchBlock& block) {
   table_.OfferAs(watcher, block, pass_.current);
+  if (HasAllHeard()) Leave(watcher, WatcherState::kSynced);
 }
 
 }  // namespace metastore::server

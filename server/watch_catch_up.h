@@ -2,15 +2,19 @@
 //
 // One an edge core, owned by its WatchTable. History is read in passes: a pass begins at the
 // oldest revision that somebody needs and is for everybody who needs no more than what is from
-// there on; it ends where the live changes are, and its watchers are synced. Who comes while it
+// there on; it ends where the live changes are, with its watchers synced. Who comes while it
 // runs joins it, or waits for the next one if it needs older revisions. So a thousand watchers that
 // are behind cost one pass, not a thousand.
 //
 // Each step of a pass is one bounded read on the state core, in its background; the last ones are
 // kept for those who come to the same place a little later. To join, to be given what was read, and
 // to end the pass are done watcher by watcher, in steps of some 300 us. Meanwhile watchers may come
-// and go, but into the pass they come in Join alone. A batch that arrives while a pass ends is for
-// those who were synced before; the others go on with the pass, since they need what it has.
+// and go, but into the pass they come in Join alone.
+//
+// Of what was read last, while nothing newer was heard, each watcher is synced where it is given
+// its part; whose range has none is synced after that. A batch that arrives meanwhile is for those
+// who were synced before; the others go on with the pass, since they need what it has. So each such
+// read leaves fewer of them, and the pass comes to an end though batches arrive all the time.
 #pragma once
 
 #include <deque>

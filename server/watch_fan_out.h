@@ -7,12 +7,12 @@
 //
 // Between steps watchers come and go, and ranges with them. Each gets what it must, once:
 //  1. Of the range under way, the watchers before `left_` have not had their turn. Steps go from
-//     the end, and one that is taken out is replaced by the list's last: whoever has not had its
-//     turn stays before `left_`, and nobody is passed over.
+//     the end, and one that is taken out, be it in its own turn, is replaced by the list's last:
+//     whoever has not had its turn stays before `left_`, and nobody is passed over.
 //  2. Whoever had its turn, or has come since, may be moved before `left_` so, or be in a range
 //     whose turn comes. It gets nothing twice: who takes a block moves watcher.next behind it
 //     (WatchTable::OfferAs), and who comes needs nothing that the batch has (WatchTable::Place,
-//     CatchUp::Join).
+//     CatchUp::Leave; CatchUp::Join comes between two).
 //  3. Whoever goes gets nothing more of the batch; what it needs next was noted when it went.
 //  4. A range goes with its last watcher and is forgotten (Forget).
 // To find the ranges that a batch touches is not cut into steps: it costs by changes and ranges,

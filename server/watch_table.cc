@@ -36,11 +36,16 @@ WatchTable::WatchTable(const Parts& parts)
   step_.name = "watch.deliver";
   step_.ready_class = io::ReadyClass::kBackground;
   step_.run = [](io::ReadyNode& node) { static_cast<StepNode&>(node).table->Deliver(); };
+  pause_.table = this;
+  pause_.name = "watch.pause";
+  pause_.ready_class = io::ReadyClass::kClient;
+  pause_.run = [](io::ReadyNode& node) { static_cast<StepNode&>(node).table->GoOn(); };
 }
 
 WatchTable::~WatchTable() {
   CHECK(sessions_.empty());
   CHECK(under_way_ == nullptr);
+  CHECK(!pause_.queued);
 }
 
 void WatchTable::Start() {
@@ -60,9 +65,10 @@ io::Task<void> WatchTable::Close() {
   io::CrossTask detach(parts_.runtime, parts_.state, [this] { return parts_.hub.Detach(*this); });
   while (true) {
     const bool arrived = co_await detach;
-    if (arrived) co_return;
+    if (arrived) break;
     co_await io::Yield();
   }
+  while (pause_.queued) co_await io::Yield();
 }
 
 // etcd's streams that require a leader outlive it by about three elections.
@@ -90,7 +96,8 @@ void WatchTable::EndLeaderless() {
 
 void WatchTable::OnBatch(WatchArrival& arrival) {
   heard_ = std::max(heard_, arrival.batch.last);
-  if (under_way_ != nullptr || !waiting_.empty()) return waiting_.push_back(&arrival);
+  const bool idle = under_way_ == nullptr && waiting_.empty() && !pause_.queued;
+  if (!idle) return waiting_.push_back(&arrival);
   Begin(arrival);
   Deliver();
 }
@@ -112,13 +119,25 @@ void WatchTable::Deliver() {
   if (fan_out_.Step(budget, *this)) {
     live_ = std::max(live_, under_way_->batch.last);
     std::exchange(under_way_, nullptr)->Return(stats_.watchers + making_ > 0);
-    delivered_.NotifyAll();
+    if (delivered_.has_waiters()) return Pause();
   }
+  GoOn();
+}
+
+// Between two batches: who waits for that goes on before the next one begins. They are clients'
+// calls, and `pause_` is behind them in the queue of their class.
+void WatchTable::Pause() {
+  delivered_.NotifyAll();
+  parts_.runtime.scheduler().Push(pause_);
+}
+
+void WatchTable::GoOn() {
   if (under_way_ != nullptr || !waiting_.empty()) parts_.runtime.scheduler().Push(step_);
 }
 
 io::Task<void> WatchTable::WaitDelivered(Revision revision) {
-  while (live_ < revision && live_ < heard_) co_await delivered_.Wait();
+  const auto done = [&] { return live_ >= std::min(revision, heard_); };
+  while (under_way_ != nullptr || !done()) co_await delivered_.Wait();
 }
 
 // What was between is read from history by all who may need it.

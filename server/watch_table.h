@@ -6,6 +6,7 @@
 // (server/watch_fan_out.h): the first where it arrives, if none is under way, the rest in the
 // background of later turns. So the next one overtakes none, and very many watchers do not hold up
 // the core. Up to `live` that is done: a synced watcher has been offered everything of its range.
+// Who waits for the end of a batch goes on before the next one begins (WaitDelivered).
 //
 // A watcher becomes synced, new or caught up, only where it needs nothing up to `heard`. So what is
 // under way or waits is for those alone who were synced when it arrived, and for whom it goes
@@ -86,7 +87,8 @@ class WatchTable final : public WatchFeed, private WatchFanOut::Receiver {
   void Move(Watcher& watcher, WatcherState to);
   Revision live() const { return live_; }
   Revision heard() const { return heard_; }
-  // Completes when everything up to `revision` that was heard has been delivered.
+  // Completes, for a call of class kClient, between two batches, when everything up to `revision`
+  // that was heard has been delivered; live delivery has given nobody what is behind live().
   io::Task<void> WaitDelivered(Revision revision);
   // As far as this core knows.
   Term term() const { return term_; }
@@ -108,6 +110,8 @@ class WatchTable final : public WatchFeed, private WatchFanOut::Receiver {
   void Offer(Watcher& watcher, const WatchBlock& block) override;
   void Begin(WatchArrival& arrival);
   void Deliver();
+  void Pause();
+  void GoOn();
   void Gap(Revision resumed);
   io::Task<void> FollowLeader();
   void EndLeaderless();
@@ -122,6 +126,7 @@ class WatchTable final : public WatchFeed, private WatchFanOut::Receiver {
   WatchArrival* under_way_ = nullptr;
   std::deque<WatchArrival*> waiting_;  // behind it, in order; WatchHub bounds them
   StepNode step_;
+  StepNode pause_;  // queued: between two batches
   io::Signal delivered_;
   Revision live_;
   Revision heard_;

@@ -21,12 +21,12 @@ using net::PeerStream;
 using net::PeerStreamKind;
 using net::PeerStreamOptions;
 
-constexpr PeerHello kHello{.kind = PeerStreamKind::kMembers,
-                           .cluster = ClusterId(0xc1),
-                           .from = NodeId(1),
-                           .to = NodeId(2),
-                           .incarnation = 77,
-                           .rules = 5};
+const PeerHello kHello{.kind = PeerStreamKind::kMembers,
+                       .cluster = ClusterId(0xc1),
+                       .from = NodeId(1),
+                       .to = NodeId(2),
+                       .incarnation = 77,
+                       .rules = 5};
 constexpr uint16_t kHelloType = net::kPeerReservedTypes;
 constexpr uint16_t kWelcomeType = net::kPeerReservedTypes + 1;
 
@@ -192,6 +192,7 @@ std::string HelloBody(uint16_t version, uint8_t kind) {
   PutU8(body, kind);
   for (const uint64_t field : {0xc1u, 1u, 2u, 77u}) PutU64(body, field);
   PutU8(body, 5);
+  PutBytes(body, "http://10.0.0.9:2380");
   return body;
 }
 
@@ -297,7 +298,7 @@ TEST_F(PeerStreamTest, DiallerThatIsNoMemberIsClosed) {
 TEST_F(PeerStreamTest, SilentDiallerIsClosed) {
   AcceptOne();
   const std::unique_ptr<io::Socket> socket = ConnectRaw();
-  SendRaw(*socket, Frame(kHelloType, HelloBody(2, 1)).substr(0, 50));
+  SendRaw(*socket, Frame(kHelloType, HelloBody(3, 1)).substr(0, 50));
   world_.RunFor(Milliseconds(4900));
   EXPECT_FALSE(accepted_.has_value());
   world_.RunFor(Milliseconds(200));
@@ -313,14 +314,14 @@ TEST_F(PeerStreamTest, DiallerThatLeavesIsUnavailable) {
 }
 
 TEST_F(PeerStreamTest, HellosThatCannotBeAreRefused) {
-  EXPECT_TRUE(AcceptHello(HelloBody(2, 1)).ok());
+  EXPECT_TRUE(AcceptHello(HelloBody(3, 1)).ok());
   EXPECT_EQ(AcceptHello("").code(), StatusCode::kDataLoss);
-  EXPECT_EQ(AcceptHello(HelloBody(2, 1) + "x").code(), StatusCode::kDataLoss);
-  EXPECT_EQ(AcceptHello(HelloBody(2, 1).substr(0, 30)).code(), StatusCode::kDataLoss);
+  EXPECT_EQ(AcceptHello(HelloBody(3, 1) + "x").code(), StatusCode::kDataLoss);
+  EXPECT_EQ(AcceptHello(HelloBody(3, 1).substr(0, 30)).code(), StatusCode::kDataLoss);
   EXPECT_EQ(AcceptHello(std::string(2000, 'x')).code(), StatusCode::kDataLoss);
   std::string answer;
-  for (const std::string& body : {HelloBody(3, 1), HelloBody(3, 1) + "of a later version",
-                                  HelloBody(2, 0), HelloBody(2, 4)}) {
+  for (const std::string& body : {HelloBody(4, 1), HelloBody(4, 1) + "of a later version",
+                                  HelloBody(3, 0), HelloBody(3, 4)}) {
     EXPECT_EQ(AcceptHello(body, &answer).code(), StatusCode::kUnimplemented);
     PeerFrameDecoder decoder;
     decoder.Add(answer);
@@ -328,14 +329,14 @@ TEST_F(PeerStreamTest, HellosThatCannotBeAreRefused) {
     ASSERT_TRUE(*decoder.Next(frame));
     EXPECT_EQ(frame.type, net::kPeerReservedTypes + 2);
     EXPECT_EQ(frame.body[0], static_cast<char>(StatusCode::kUnimplemented));
-    EXPECT_NE(frame.body.find(LoadU16(body.data()) == 3 ? "version 3" : "kind"), frame.body.npos);
+    EXPECT_NE(frame.body.find(LoadU16(body.data()) == 4 ? "version 4" : "kind"), frame.body.npos);
   }
 }
 
 TEST_F(PeerStreamTest, LaterFrameVersionsAreRefusedInWords) {
   AcceptOne();
   const std::unique_ptr<io::Socket> socket = ConnectRaw();
-  std::string bytes = Frame(kHelloType, HelloBody(2, 1));
+  std::string bytes = Frame(kHelloType, HelloBody(3, 1));
   bytes[4] = 2;
   SendRaw(*socket, bytes);
   EXPECT_EQ(accepted_->code(), StatusCode::kUnimplemented);
@@ -401,7 +402,7 @@ TEST_F(PeerStreamTest, NothingIsGivenOutOnceClosed) {
   const std::unique_ptr<io::Socket> socket = ConnectRaw();
   PeerFrameEncoder encoder(net::PeerCompression::kOff);
   std::string bytes;
-  encoder.Encode(kHelloType, HelloBody(2, 1), bytes);
+  encoder.Encode(kHelloType, HelloBody(3, 1), bytes);
   for (int i = 0; i < 3; ++i) encoder.Encode(1, "message", bytes);
   // In one segment, so that all frames are held once the first is asked for.
   world_.network().options().small_per_cent = 0;
@@ -419,7 +420,7 @@ TEST_F(PeerStreamTest, DamageAndWrongFramesEndIt) {
     const std::unique_ptr<io::Socket> socket = ConnectRaw();
     PeerFrameEncoder encoder(net::PeerCompression::kOff);
     std::string bytes;
-    encoder.Encode(kHelloType, HelloBody(2, 3), bytes);
+    encoder.Encode(kHelloType, HelloBody(3, 3), bytes);
     encoder.Encode(damaged ? 1 : kHelloType, "content", bytes);
     if (damaged) bytes.back() ^= 1;
     SendRaw(*socket, bytes);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <list>
 
+#include "io/gate.h"
 #include "io/yield_as.h"
 #include "tests/server/watch_world.h"
 
@@ -43,7 +44,8 @@ WatchSpec Prefix(std::string_view prefix, int64_t start = 0) {
 // kWatchers sessions with a watcher of "a" to "a~" each.
 class Scene {
  public:
-  explicit Scene(size_t step_watchers) : world(23, 1, Seconds(600), step_watchers) {
+  explicit Scene(size_t step_watchers, int cores = 1)
+      : world(23, cores, Seconds(600), step_watchers) {
     for (size_t i = 0; i < kWatchers; ++i) Add(Prefix("a"));
   }
   Holder& Add(WatchSpec spec) {
@@ -155,6 +157,22 @@ TEST_F(WatchStepsTest, ABatchWhoseWatchersHaveAllGoneIsReturned) {
   EXPECT_EQ(second.returned, "unwatched");
 }
 
+TEST_F(WatchStepsTest, ProgressWaitsForTheBatchUnderWayAndTheNextOneForProgress) {
+  HandedArrival first(next_, "a");
+  HandedArrival second(next_ + 1, "a");
+  for (HandedArrival* arrival : {&first, &second}) table_.OnBatch(*arrival);
+  Holder& holder = scene_.holders.back();  // has had its turn
+  Status asked = scene_.world.world().Await(table_.runtime(), holder.session().RequestProgress());
+  EXPECT_TRUE(asked.ok()) << asked;
+  scene_.ReadAll();
+  const std::deque<WatchDelivery>& got = holder.got();
+  ASSERT_EQ(got.size(), 4u);
+  EXPECT_EQ(got[1].kind, WatchDelivery::Kind::kEvents);
+  EXPECT_EQ(got[2].kind, WatchDelivery::Kind::kProgress);
+  EXPECT_EQ(got[2].revision, next_);
+  EXPECT_EQ(got[3].kind, WatchDelivery::Kind::kEvents);
+}
+
 TEST(BetweenStepsTest, WhoGoesLeavesTheOthersWhatIsTheirs) {
   int under_way = 0;
   for (int steps = 0; steps < kStepsMax; ++steps) {
@@ -219,6 +237,83 @@ TEST(BetweenStepsTest, ProgressIsToldBehindTheEvents) {
     EXPECT_EQ(got[3].kind, WatchDelivery::Kind::kProgress);
     EXPECT_EQ(got[3].revision, Revision(3));
     EXPECT_EQ(scene.holders.front().EventsFor(0, false), kAll);
+  }
+}
+
+io::Task<void> CreateOne(WatchSession& session, WatchSpec spec) {
+  StatusOr<int64_t> id = co_await session.Create(std::move(spec));
+  EXPECT_TRUE(id.ok()) << id.status();
+}
+
+// Batches arrive all the time, no oftener than the synced watchers' delivery keeps up with: while
+// the last part of history is delivered, too.
+TEST(BetweenStepsTest, WhoIsBehindIsSyncedThoughBatchesArrive) {
+  constexpr int kBetween = 20;  // steps, between two puts
+  constexpr int kPuts = 60;
+  WatchWorld world(23, 2, Seconds(600), 1);
+  for (int i = 0; i < 5; ++i) world.Put("a", "old");
+  io::Runtime& runtime = world.table().runtime();
+  io::Gate gate(runtime.scheduler());
+  std::list<Holder> holders;
+  for (size_t i = 0; i < kWatchers; ++i) {
+    Holder& holder = holders.emplace_back(world.table(), world.world());
+    holder.StartReading();
+    gate.Spawn("create", io::ReadyClass::kClient, CreateOne(holder.session(), Prefix("a", 2)));
+  }
+  world.world().RunFor(Microseconds(1900));  // they are about to be caught up
+  const WatchStats& stats = world.table().stats();
+  EXPECT_EQ(stats.behind, kWatchers);
+  for (int i = 0; i < kPuts; ++i) {
+    world.Put("a", "new");
+    world.world().Await(runtime, Scene::Steps(kBetween));
+  }
+  EXPECT_EQ(stats.watchers, kWatchers);
+  EXPECT_EQ(stats.behind, 0u);
+  EXPECT_EQ(stats.gaps_total, 0u);
+  world.Run();
+  Texts all;
+  for (const engine::Event& event : world.changes()) all.push_back(TextOf(event, false));
+  for (Holder& holder : holders) EXPECT_EQ(holder.EventsFor(0, false), all);
+  world.world().Await(runtime, gate.Close());
+}
+
+io::Task<void> AskProgress(WatchSession& session, int& answered) {
+  Status asked = co_await session.RequestProgress();
+  EXPECT_TRUE(asked.ok()) << asked;
+  ++answered;
+}
+
+// The next batch waits all the time. Of the first to have its turn, and of the last.
+TEST(BetweenStepsTest, ProgressIsToldBeforeTheNextBatchBegins) {
+  for (const bool first : {true, false}) {
+    SCOPED_TRACE(first ? "first" : "last");
+    Scene scene(kFew, 2);
+    scene.ReadAll();
+    Holder& holder = first ? scene.holders.back() : scene.holders.front();
+    io::Runtime& runtime = scene.world.table().runtime();
+    io::Gate gate(runtime.scheduler());
+    int asked = 0;
+    int answered = 0;
+    for (int i = 0; i < 400; ++i) {
+      WatchTable& table = scene.world.table();
+      if (table.heard() < table.live() + 2) scene.world.Put("a", "v");
+      if (asked == answered) {
+        ++asked;
+        gate.Spawn("ask", io::ReadyClass::kClient, AskProgress(holder.session(), answered));
+      }
+      scene.world.world().Await(runtime, Scene::Steps(1));
+    }
+    scene.world.Run();
+    EXPECT_GT(asked, 10);
+    int told = 0;
+    Revision last;
+    for (const WatchDelivery& delivery : holder.got()) {
+      EXPECT_GE(delivery.revision, last);
+      last = delivery.revision;
+      told += delivery.kind == WatchDelivery::Kind::kProgress ? 1 : 0;
+    }
+    EXPECT_EQ(told, asked);
+    scene.world.world().Await(runtime, gate.Close());
   }
 }
 

@@ -511,11 +511,11 @@ void ClusterHarness::Settle(Duration limit) {
   };
   if (!RunUntil(all_serve, limit)) {
     for (const std::unique_ptr<ClusterMember>& member : members_) {
-      const bool out = member->standing == Standing::kOut && !member->node.exists();
-      if (out || (member->standing == Standing::kIn && Serves(*member))) continue;
-      Problem(Concat(member->name, " does not serve ", limit.ms(), " ms after faults stopped",
-                     member->node.exists() ? "" : " (no process)", ", standing ",
-                     static_cast<int>(member->standing)));
+      const bool serves = member->standing == Standing::kIn && Serves(*member);
+      if (member->standing == Standing::kOut && !member->node.exists()) continue;
+      Problem(Concat(member->name, serves ? " serves, but not all do " : " does not serve ",
+                     limit.ms(), " ms after faults stopped: standing ",
+                     static_cast<int>(member->standing), ", ", member->node.Show()));
     }
     return;
   }
@@ -528,7 +528,8 @@ void ClusterHarness::Settle(Duration limit) {
     // A problem ends the first, but not the call, which knows `done`.
     if (!RunUntil(ended, kWriteThroughLimit * 2))
       CHECK(world_.RunUntil(ended, kWriteThroughLimit * 2));
-    if (!done) return Problem(Concat("no write succeeds through ", member->name));
+    if (done) continue;
+    return Problem(Concat("no write succeeds through ", member->name, ": ", member->node.Show()));
   }
   if (!RunUntil([&] { return Quiet(); }, kQuietLimit)) {
     return Problem("the members do not come to the same applied index");

@@ -220,7 +220,7 @@ class Run {
     }
     const bool drifted = nemesis_.hits()[static_cast<size_t>(FaultKind::kClockDrift)] > 0;
     const int64_t drift = drifted ? kDriftPerMillion : 0;
-    std::ranges::move(truth_.CheckTold(holders_.told(), drift),
+    std::ranges::move(truth_.CheckTold(holders_.told(), drift, cluster_.options().election),
                       std::back_inserter(report.problems));
     if (cluster_.ok()) {
       std::ranges::move(truth_.CheckKeys(cluster_.store()), std::back_inserter(report.problems));

@@ -124,7 +124,7 @@ void LeaseTruth::Put(const CommittedEntry& entry, const engine::PutOp& put) {
 // --- and what was told
 
 std::vector<std::string> LeaseTruth::CheckTold(const std::vector<LeaseTold>& told,
-                                               int64_t drift_per_million) const {
+                                               int64_t drift_per_million, Duration election) const {
   std::vector<std::string> problems;
   std::map<int64_t, std::vector<const LeaseTold*>> promises;
   for (const LeaseTold& one : told) {
@@ -133,6 +133,7 @@ std::vector<std::string> LeaseTruth::CheckTold(const std::vector<LeaseTold>& tol
     std::string problem = CheckOne(one, drift_per_million);
     if (problem.empty() && one.kind == LeaseTold::Kind::kLooked) {
       problem = CheckLook(one, promises[one.lease], drift_per_million);
+      if (problem.empty()) problem = CheckMost(one, election);
     }
     if (promise) promises[one.lease].push_back(&one);
     if (problem.empty()) continue;
@@ -163,6 +164,15 @@ std::string LeaseTruth::CheckLook(const LeaseTold& look,
     return Concat("at ", Ms(promise->sent), " it was promised ", promise->seconds, " s");
   }
   return "";
+}
+
+// However often it was renewed, and whoever leads.
+std::string LeaseTruth::CheckMost(const LeaseTold& look, Duration election) const {
+  int64_t most = 0;
+  for (const LeaseLife* life : Candidates(look)) {
+    most = std::max(most, (Seconds(life->ttl_seconds) + election).ns / kSecond);
+  }
+  return look.seconds <= most ? "" : Concat("it never had more than ", most, " s");
 }
 
 // The lives that may be meant: there at some moment of the call.

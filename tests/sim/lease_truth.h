@@ -3,7 +3,7 @@
 //
 //  1. Whoever is told that a lease has a TTL (granted or kept alive) at the end of a call, has it
 //     for that long from the beginning of the call: its time does not end before. Nor does
-//     time-to-live tell of less.
+//     time-to-live tell of less; nor of more than the TTL and what a new leader adds.
 //  2. Whoever is told that a lease is gone, or is there, is told what was so at some moment of the
 //     call.
 //  3. Keys go with their lease, in one revision, and not otherwise.
@@ -69,9 +69,9 @@ class LeaseTruth final {
   uint64_t expired() const { return expired_; }
 
   // Problems. `told` by when it was told; `drift_per_million`: how much faster than true time a
-  // clock may be.
-  std::vector<std::string> CheckTold(const std::vector<LeaseTold>& told,
-                                     int64_t drift_per_million) const;
+  // clock may be; `election`: the timeout, by which a new leader makes leases last longer.
+  std::vector<std::string> CheckTold(const std::vector<LeaseTold>& told, int64_t drift_per_million,
+                                     Duration election) const;
   std::vector<std::string> CheckKeys(const StoreHistory& store) const;
 
  private:
@@ -90,6 +90,7 @@ class LeaseTruth final {
   std::string CheckOne(const LeaseTold& told, int64_t drift_per_million) const;
   std::string CheckLook(const LeaseTold& look, const std::vector<const LeaseTold*>& promises,
                         int64_t drift_per_million) const;
+  std::string CheckMost(const LeaseTold& look, Duration election) const;
   bool GoneWithin(const LeaseTold& told) const;
 
   std::deque<LeaseLife> lives_;

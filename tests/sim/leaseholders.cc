@@ -145,8 +145,9 @@ io::Task<void> Leaseholders::Attach(Holder& holder, int64_t lease) {
   const MonoTime sent = Now();
   const std::string value = Concat("lease value ", ++values_);
   cluster_.workload().history().Asked(value);
-  Status put = co_await holder.client.Put(
-      Concat(kLeaseKeys, holder.number, "/", prng_.Below(kKeys)), lease, Deadline(), value);
+  const std::string key = Concat(kLeaseKeys, holder.number, "/", prng_.Below(kKeys));
+  const MonoTime deadline = Deadline();
+  Status put = co_await holder.client.Put(key, lease, deadline, value);
   if (put.ok()) {
     if (lease != 0) Note(LeaseTold::Kind::kThere, lease, sent);
   } else if (put.code() == StatusCode::kNotFound) {

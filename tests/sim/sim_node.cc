@@ -95,6 +95,18 @@ void SimNode::RequestStop() {
   stop_wanted_.NotifyAll();
 }
 
+std::string SimNode::Show() {
+  if (!exists()) return "no process";
+  if (!running()) return "not started or stopping";
+  const server::GroupStatus status = state().group().status();
+  std::string text = Concat(
+      status.is_leader ? "leads" : "follows", " in term ", status.term.value(), ", leader ",
+      absl::Hex(status.leader.value()), ", committed ", status.committed.value(), ", applied ",
+      status.applied.value(), ", repair term ", status.repair_term.value(), ", voters");
+  for (const NodeId voter : status.conf.voters) text += Concat(" ", absl::Hex(voter.value()));
+  return text;
+}
+
 void SimNode::Remove() {
   CHECK(ended());
   node_.reset();

@@ -58,6 +58,9 @@ class SimNode final {
   void PowerLoss();
   // Takes a dead process away.
   void Bury();
+  // What it is about, for a person; between two events of the world.
+  std::string Show();
+
   // As SIGTERM: the node stops in its own time. Remove it once ended().
   void RequestStop();
   void Remove();
