@@ -119,6 +119,7 @@ Status Peers::Listen() {
 
 io::Task<void> Peers::Stop() {
   stop_.RequestStop();
+  for (const auto& [peer, stop] : snapshots_to_) stop->RequestStop();
   EndAskLeases();
   co_await server_.Shutdown();
   for (auto& [id, link] : links_) {
@@ -222,7 +223,11 @@ MonoTime Peers::UpSince(NodeId peer) const {
   return up ? found->second->stats().up_since : MonoTime::Max();
 }
 
+// A stream of its snapshot that is older may be to a process that is no more, and end by silence
+// only.
 void Peers::OnPeerUp(NodeId peer) {
+  const auto snapshot = snapshots_to_.find(peer);
+  if (snapshot != snapshots_to_.end()) snapshot->second->RequestStop();
   runtime_.log().Info("peer link is up", {{"peer", Concat(absl::Hex(peer.value()))}});
   group_->OnPeerUp();
 }
@@ -237,8 +242,9 @@ void Peers::OnPeerDown(NodeId peer, const Status& why) {
 
 void Peers::SendSnapshot(GroupId group, raft::Message message) {
   const NodeId peer = message.to;
-  if (std::ranges::find(snapshots_to_, peer) != snapshots_to_.end()) return;
-  snapshots_to_.push_back(peer);
+  const auto [found, first] = snapshots_to_.try_emplace(peer);
+  if (!first) return;
+  found->second = std::make_unique<io::StopSource>();
   gate_.Spawn("peers.snapshot", io::ReadyClass::kBackground,
               SendSnapshotTo({group, std::move(message)}));
 }
@@ -247,14 +253,17 @@ io::Task<void> Peers::SendSnapshotTo(PeerMessage message) {
   const NodeId peer = message.message.to;
   Status sent;
   for (int attempt = 0; attempt < kSnapshotAttempts && !stop_.stopped(); ++attempt) {
-    sent = co_await TrySnapshot(message);
-    if (sent.code() != StatusCode::kUnavailable) break;
+    sent = co_await TrySnapshot(message, snapshots_to_[peer]->token());
+    const bool again =
+        sent.code() == StatusCode::kUnavailable || sent.code() == StatusCode::kCancelled;
+    if (!again) break;
+    snapshots_to_[peer] = std::make_unique<io::StopSource>();
     co_await io::SleepUntil(runtime_, runtime_.Now() + Milliseconds(200), stop_.token());
   }
   if (!sent.ok()) {
     co_await io::SleepUntil(runtime_, runtime_.Now() + kSnapshotPause, stop_.token());
   }
-  std::erase(snapshots_to_, peer);
+  snapshots_to_.erase(peer);
   ++(sent.ok() ? stats_.snapshots_sent_total : stats_.snapshots_failed_total);
   if (stop_.stopped()) co_return;
   const std::string to = Concat(absl::Hex(peer.value()));
@@ -266,13 +275,13 @@ io::Task<void> Peers::SendSnapshotTo(PeerMessage message) {
   group_->OnSnapshotSent(peer, sent.ok());
 }
 
-io::Task<Status> Peers::TrySnapshot(const PeerMessage& message) {
+io::Task<Status> Peers::TrySnapshot(const PeerMessage& message, io::StopToken stop) {
   StatusOr<std::unique_ptr<net::PeerStream>> stream =
-      co_await DialMember(message.message.to, net::PeerStreamKind::kSnapshot, stop_.token());
+      co_await DialMember(message.message.to, net::PeerStreamKind::kSnapshot, stop);
   MS_CO_RETURN_IF_ERROR(stream.status());
   const SnapshotSendOptions options{.bytes_per_second_max = config_.peer.snapshot_bytes_per_second};
-  Status sent = co_await server::SendSnapshot(runtime_, **stream, snapshots_, message, options,
-                                              stop_.token());
+  Status sent =
+      co_await server::SendSnapshot(runtime_, **stream, snapshots_, message, options, stop);
   (*stream)->Close();
   co_return sent;
 }

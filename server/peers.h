@@ -83,7 +83,7 @@ class Peers final : public PeerTransport, private net::PeerHandler, private net:
   Status TakeMessage(const net::PeerHello& hello, std::string_view bytes);
   io::Task<Status> AnswerChange(net::PeerStream& stream, std::string_view request);
   io::Task<void> SendSnapshotTo(PeerMessage message);
-  io::Task<Status> TrySnapshot(const PeerMessage& message);
+  io::Task<Status> TrySnapshot(const PeerMessage& message, io::StopToken stop);
   io::Task<Status> AnswerTerm(net::PeerStream& stream);
   io::Task<Status> AnswerDigest(net::PeerStream& stream, std::string_view digest);
   io::Task<void> ExchangeDigestWith(NodeId peer, std::string digest);
@@ -116,8 +116,9 @@ class Peers final : public PeerTransport, private net::PeerHandler, private net:
   net::PeerServer server_;
   SnapshotIntake intake_;
   std::vector<io::Address> addresses_;
-  std::vector<NodeId> snapshots_to_;  // members that one is on its way to
-  std::vector<NodeId> digests_to_;    // members that are being told a digest
+  // Members that one is on its way to, and what ends the attempt.
+  std::map<NodeId, std::unique_ptr<io::StopSource>> snapshots_to_;
+  std::vector<NodeId> digests_to_;  // members that are being told a digest
   size_t forwards_ = 0;
   struct {
     NodeId to;

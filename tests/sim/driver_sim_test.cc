@@ -1,8 +1,8 @@
 // Aim: what random clusters meet too rarely: a member that is removed stops, a leader whose disk
 // stalls gives up, a vote outlives a restart, a snapshot names the term of its last entry, request
 // ids are never used again, what two of three have acknowledged is on two disks, a failed write
-// that nobody waits for ends a node. Method: directed scenarios (cluster_harness.h), each also with
-// the bug planted that it is there to find.
+// that nobody waits for ends a node, a snapshot is sent anew to a member that is back. Method:
+// directed scenarios (cluster_harness.h), each also with the bug planted that it is there to find.
 #include <gtest/gtest.h>
 
 #include "server/mutation.h"
@@ -216,6 +216,35 @@ bool DriverSim::CatchesUpByALateSnapshot() {
 
 TEST_F(DriverSim, ASnapshotNamesTheTermOfItsLastEntry) {
   EXPECT_TRUE(CatchesUpByALateSnapshot());
+  cluster_->Settle(Seconds(60));
+  EXPECT_EQ(FirstProblem(), "");
+}
+
+// It loses its power while it gets a snapshot, and nobody tells the leader: the stream would end by
+// silence after half a minute.
+TEST_F(DriverSim, ASnapshotIsSentAnewToAMemberThatIsBack) {
+  BootIdle({.seed = 47,
+            .snapshot_count = 20,
+            .snapshot_catchup_entries = 0,
+            .adjust = [](const std::string& /*name*/, server::Config& config) {
+              config.peer.snapshot_bytes_per_second = 200'000;
+            }});
+  ClusterMember& leader = *cluster_->Leader();
+  ClusterMember& behind =
+      *cluster_->members()[cluster_->members().front().get() == &leader ? 1 : 0];
+  behind.node.PowerLoss();
+  PutThrough(leader, 40, 20'000);
+  cluster_->Start(behind);
+  const auto receives = [&] { return behind.node.machine().log().Count("receiving snapshot") > 0; };
+  ASSERT_TRUE(cluster_->RunUntil(receives, Seconds(10)));
+  cluster_->world().network().options().silent_power_loss_per_cent = 100;
+  behind.node.machine().PowerLoss();
+  behind.restart_at = cluster_->world().Now() + Seconds(1);
+  const auto caught_up = [&] {
+    return behind.node.running() && behind.node.state().group().status().applied ==
+                                        leader.node.state().group().status().applied;
+  };
+  EXPECT_TRUE(cluster_->RunUntil(caught_up, Seconds(12))) << cluster_->world().PrintLogs(20);
   cluster_->Settle(Seconds(60));
   EXPECT_EQ(FirstProblem(), "");
 }
