@@ -246,7 +246,9 @@ void ClusterHarness::EndedByItself(ClusterMember& member) {
     node.machine().PowerLoss();  // of what had no durable write nothing is known
     return Restart(member, LifeEnd::kFailed);
   }
-  if (must && why.code() == StatusCode::kFailedPrecondition) {
+  // Before a data directory's number is in the log, only the leader can tell that it is another.
+  const bool missed = member.wiped && why.code() == StatusCode::kDataLoss;
+  if (missed || (must && why.code() == StatusCode::kFailedPrecondition)) {
     member.refused = true;
     return;
   }
